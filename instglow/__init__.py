@@ -1,0 +1,3 @@
+"""Music source separation with independent, per-instrument generative priors."""
+
+__version__ = "0.1.0"

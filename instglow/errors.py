@@ -1,0 +1,53 @@
+"""What a user can cause. The command line prints the message as one line and exits with status 2."""
+
+
+class InstGlowError(Exception):
+    """A mistake in the input, said in one line: what was wrong, both values, what to do."""
+
+
+class AudioError(InstGlowError):
+    """A recording that cannot be read or holds nothing to separate."""
+
+
+class OutputError(InstGlowError):
+    """A place that cannot be written, or holds something that would be overwritten."""
+
+
+class ConfigError(InstGlowError):
+    """An option, preset or training configuration that makes no sense."""
+
+
+class DataError(InstGlowError):
+    """Training data that is missing, silent or too short."""
+
+
+class DependencyError(InstGlowError):
+    """A program or optional package that this call needs and the machine lacks."""
+
+
+class RegistryError(InstGlowError):
+    """Something wrong with the registry of priors."""
+
+
+class InvalidName(RegistryError):
+    """A prior's name that is no name: only lower case letters, digits, '-' and '_'."""
+
+
+class PriorNotFound(RegistryError):
+    """No prior of that name in any registry looked at."""
+
+
+class PriorExists(RegistryError):
+    """A prior of that name is there already and replacing it was not asked for."""
+
+
+class CardError(RegistryError):
+    """A card that cannot be read, or of a format this version does not know."""
+
+
+class WeightsError(RegistryError):
+    """Weights that are missing, damaged, or do not fit the architecture."""
+
+
+class FrontendMismatch(InstGlowError):
+    """Priors that were trained on different spectrograms cannot share one search."""

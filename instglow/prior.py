@@ -1,0 +1,88 @@
+"""What a family of priors must offer. Nothing here, or in the search that uses it, is Glow-shaped."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from instglow.audio.frontend import Frontend
+
+Space = Literal["latent", "data"]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a latent stands for.
+
+    Attributes:
+        magnitude: (batch, bins, frames) linear amplitude. A flow over all real numbers can stray
+            below zero where the data was near zero; who needs a magnitude takes the absolute value.
+        energy: (batch,) negative log-probability in nats up to a constant, or None where the
+            caller asked for none.
+    """
+
+    magnitude: Tensor
+    energy: Tensor | None
+
+
+class Prior(nn.Module, ABC):
+    """A model of the magnitude spectrograms of one instrument.
+
+    A subclass is constructed as `Family(frontend, **architecture)`, where `architecture` holds
+    plain values only: it is what the card records, and with the weights all there is to a prior.
+    """
+
+    family: ClassVar[str]
+    """The name of the family's entry point in the group `instglow.families`."""
+
+    frontend: Frontend
+    architecture: dict[str, Any]
+
+    def __init__(self, frontend: Frontend, architecture: dict[str, Any]) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.architecture = architecture
+
+    @abstractmethod
+    def initial_latent(
+        self, batch: int, frames: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The latent, (batch, ...), that a search of so many frames starts from."""
+
+    @abstractmethod
+    def decode(self, latent: Tensor, frames: int, energy: Space | None = None) -> Decoded:
+        """Latent (batch, ...) -> magnitude (batch, bins, frames) and what it costs.
+
+        Args:
+            latent: as `initial_latent(batch, frames)` shapes it.
+            frames: how many frames to return.
+            energy: "latent" for the cost of the latent alone (½‖z‖² of a flow), "data" for that
+                of the magnitude it stands for (with the log-determinant), None for no cost.
+        """
+
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """(batch, bins, frames) -> latent; the inverse of `decode`. Not every family has one."""
+        raise NotImplementedError(f"family {self.family!r} has no encoder")
+
+    def log_prob(self, magnitude: Tensor) -> Tensor:
+        """(batch, bins, frames) linear amplitude -> (batch,) log-density in nats."""
+        raise NotImplementedError(f"family {self.family!r} has no log-density")
+
+    def freeze(self) -> Prior:
+        """Put the prior into its fastest form for a search: no gradients to weights. -> itself."""
+        return self.eval().requires_grad_(False)
+
+
+class Trainable(Prior):
+    """A prior that learns by gradient descent on one loss."""
+
+    @abstractmethod
+    def loss(self, magnitude: Tensor) -> dict[str, Tensor]:
+        """(batch, bins, frames) solo magnitudes -> scalars; "loss" is the one to minimise.
+
+        "bits_per_dim" is the figure that runs are compared by, where the family has a density.
+        """
