@@ -1,0 +1,80 @@
+"""`instglow list-priors`: every prior, where it is, what it hides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from instglow.cli.parser import Parser
+from instglow.registry import Entry, Registry
+
+
+def run(argv: list[str], prog: str) -> None:
+    """Parse, look, print."""
+    parser = Parser(prog=prog, description="List the priors, where they are and what they hide.")
+    parser.add_json()
+    parser.add_registry()
+    options = parser.parse_args(argv)
+    entries = Registry.default(options.registry).list()
+    print(json.dumps([as_json(e) for e in entries], indent=2) if options.json else table(entries))
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Plain values; the keys are the same for every prior, sound or broken."""
+    card = entry.card
+    return {
+        "name": entry.name,
+        "family": card and card.family,
+        "bytes": size(entry),
+        "parameters": card and card.parameters,
+        "frontend": card and card.frontend.to_dict(),
+        "path": str(entry.path),
+        "layer": entry.layer,
+        "hides": [str(path) for path in entry.hides],
+        "problem": entry.problem,
+    }
+
+
+def table(entries: list[Entry]) -> str:
+    """Columns, and below them a line for every broken prior."""
+    if not entries:
+        return "no priors yet; `instglow fit` trains one, `instglow add-prior` registers one"
+    head = ("name", "family", "MB", "parameters", "frontend", "where", "hides")
+    rows = [head, *map(_row, entries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numbers = (head.index("MB"), head.index("parameters"))
+    lines = [
+        "  ".join(
+            cell.rjust(width) if index in numbers else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
+    return "\n".join([*lines, *([""] if problems else []), *problems])
+
+
+def size(entry: Entry) -> int | None:
+    """Bytes of the weights file, None where there is none to speak of."""
+    try:
+        return (entry.path / entry.card.weights).stat().st_size if entry.card else None
+    except OSError:
+        return None
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    where = f"{entry.layer}: {entry.path}"
+    hides = ", ".join(map(str, entry.hides)) or "-"
+    card, bytes_ = entry.card, size(entry)
+    if card is None:
+        return (entry.name, "broken", "-", "-", "-", where, hides)
+    frontend = card.frontend
+    return (
+        entry.name,
+        card.family,
+        "-" if bytes_ is None else f"{bytes_ / 1e6:.1f}",
+        f"{card.parameters:,}",
+        f"{frontend.sample_rate} Hz, {frontend.n_fft}/{frontend.hop_length}",
+        where,
+        hides,
+    )

@@ -1,0 +1,116 @@
+"""The command `instglow`: picks a command, imports its module, and turns errors into one line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+from instglow import __version__
+from instglow.errors import ConfigError, InstGlowError
+
+COMMANDS = {
+    "separate": ("instglow.cli.separate", "separate songs into stems"),
+    "list-priors": ("instglow.cli.list_priors", "list the priors, where they are, what they hide"),
+    "show-prior": ("instglow.cli.show_prior", "print the card of a prior"),
+    "add-prior": ("instglow.cli.add_prior", "register a trained prior, or train one from a folder"),
+    "remove-prior": ("instglow.cli.remove_prior", "delete a prior from the registry"),
+    "fit": ("instglow.cli.train", "train a prior"),
+    "validate": ("instglow.cli.train", "measure a trained prior on validation data"),
+    "test": ("instglow.cli.train", "measure a trained prior on test data"),
+}
+"""Command -> (module with `run(argv, prog)`, help); a module is imported when it is called."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived; `finally` blocks run, `except Exception` does not catch it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command -> exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no path is so odd that it cannot be printed
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with _sigterm_raises():
+            status = _run(arguments)
+            sys.stdout.flush()
+            return status
+    except InstGlowError as error:
+        print("instglow:", " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("instglow: interrupted", file=sys.stderr)
+        return 130
+    except _Terminated:
+        return 143
+    except BrokenPipeError:
+        with suppress(OSError):  # the interpreter flushes again as it leaves
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # as a shell reports SIGPIPE
+    except SystemExit as leaving:  # --help of a command, or a parser of another library
+        if leaving.code is None or isinstance(leaving.code, int):
+            return leaving.code or 0
+        print(leaving.code, file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"instglow {__version__}")
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see `instglow --help`"
+        raise ConfigError(f"no command {command!r}; {hint}")
+    status = importlib.import_module(COMMANDS[command][0]).run(rest, f"instglow {command}")
+    return status or 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {command:{width}}  {text}" for command, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: instglow COMMAND ...",
+            "",
+            "Music source separation with independent, per-instrument generative priors.",
+            "",
+            *lines,
+            "",
+            "`instglow COMMAND --help` explains a command; `instglow --version` tells the version.",
+        )
+    )
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may install a handler
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Command-line parsing whose errors are one line, like all others."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from instglow.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises a ConfigError instead of printing the usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse with what is wrong."""
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+    def add_registry(self) -> None:
+        """The option `--registry DIR`."""
+        self.add_argument(
+            "--registry",
+            type=Path,
+            metavar="DIR",
+            help="a folder of priors to look into before all others",
+        )
+
+    def add_json(self) -> None:
+        """The option `--json`."""
+        self.add_argument("--json", action="store_true", help="print JSON")

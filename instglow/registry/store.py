@@ -1,0 +1,258 @@
+"""The registry: priors by name, looked up in several folders one after the other."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+
+import instglow
+from instglow.errors import (
+    CardError,
+    InstGlowError,
+    InvalidName,
+    PriorExists,
+    PriorNotFound,
+    RegistryError,
+    WeightsError,
+)
+from instglow.families import family
+from instglow.prior import Prior
+from instglow.registry.card import CARD, WEIGHTS, PriorCard, Source, plain, validate_name
+from instglow.registry.layer import Layer
+from instglow.registry.model_card import model_card
+from instglow.registry.weights import digest, fill, pack, unpack
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A prior as the registry finds it.
+
+    Attributes:
+        name: what the user calls it.
+        path: its folder.
+        layer: the label of the layer that the folder is in.
+        card: None where it cannot be used.
+        problem: why not, in one line; None for a sound card.
+        hides: folders of priors of the same name in later layers.
+    """
+
+    name: str
+    path: Path
+    layer: str
+    card: PriorCard | None
+    problem: str | None = None
+    hides: tuple[Path, ...] = ()
+
+    def require_card(self) -> PriorCard:
+        """The card, or a CardError that says why there is none."""
+        if self.card is None:
+            raise CardError(self.problem)
+        return self.card
+
+
+class Registry:
+    """Priors in layers of folders; of two priors of one name, that of the earlier layer counts."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        first: dict[Path, Layer] = {}
+        for layer in layers:
+            first.setdefault(layer.path.resolve(), layer)
+        self.layers = tuple(first.values())
+
+    @classmethod
+    def default(cls, extra: Path | None = None) -> Registry:
+        """The folders that every command looks at; `extra` is that of `--registry`."""
+        layers = [] if extra is None else [Layer(extra.expanduser(), "--registry")]
+        if named := os.environ.get("INSTGLOW_PRIORS"):
+            layers.append(Layer(Path(named).expanduser(), "$INSTGLOW_PRIORS"))
+        here = Path.cwd() / "priors"
+        if here.is_dir():  # never created unasked: the working directory is the user's
+            layers.append(Layer(here, "working directory"))
+        data = platformdirs.user_data_path("instglow") / "priors"
+        layers.append(Layer(data, "user data"))
+        layers.append(Layer(_shipped(), "shipped", read_only=True))
+        return cls(layers)
+
+    def list(self) -> list[Entry]:
+        """Every prior, by name; one with a broken card says what is wrong with it."""
+        names = sorted({name for layer in self.layers for name in layer.names()})
+        return [entry for name in names if (entry := self._entry(name))]
+
+    def find(self, name: str) -> Entry:
+        """The prior of that name; its card may be broken."""
+        if entry := self._entry(validate_name(name)):
+            return entry
+        names = [entry.name for entry in self.list()]
+        near = difflib.get_close_matches(name, names)
+        raise PriorNotFound(
+            f"no prior {name!r}; "
+            + (f"near: {', '.join(near)}; " if near else "")
+            + f"there are: {', '.join(names) or 'none yet'}; "
+            f"`instglow add-prior {name}` adds it once it is trained"
+        )
+
+    def load(self, name: str) -> Prior:
+        """Build the prior from its card and weights, on the CPU and in evaluation mode."""
+        entry = self.find(name)
+        try:
+            return _restore(entry)
+        except RegistryError:
+            again = self.find(name)
+            if again == entry:
+                raise
+            # somebody replaced the prior between our reading its card and its weights
+            return _restore(again)
+
+    def destination(self) -> Layer:
+        """Where `add` writes: the first layer that can be written to."""
+        for layer in self.layers:
+            if layer.writable():
+                return layer
+        looked = ", ".join(str(layer.path) for layer in self.layers)
+        raise RegistryError(f"cannot write to any of {looked}; name a folder with --registry")
+
+    def add(
+        self,
+        name: str,
+        prior: Prior,
+        *,
+        licence: str,
+        trained_on: Sequence[Source] = (),
+        training: Mapping[str, Any] | None = None,
+        bits_per_dim: Mapping[str, float] | None = None,
+        replace: bool = False,
+        half: bool = False,
+    ) -> Path:
+        """Write a prior with its card and README.md into the first writable layer.
+
+        A kill at any moment leaves what was there before, or the new prior.
+
+        Args:
+            name: as `validate_name` wants it.
+            prior: in the form its family builds, so before `freeze`.
+            licence: of the weights.
+            trained_on: the recordings.
+            training: settings, plain values.
+            bits_per_dim: instrument -> held-out bits per dimension.
+            replace: a prior of that name in the same layer.
+            half: store floating numbers in 16 bits.
+
+        Returns:
+            The prior's folder.
+        """
+        destination = self.destination()
+        for layer in self.layers[: self.layers.index(destination)]:
+            if hiding := layer.folder(validate_name(name)):
+                raise PriorExists(
+                    f"prior {name!r} in {hiding} cannot be written to and would hide one added to "
+                    f"{destination.path}; choose another name"
+                )
+        weights = pack(prior, validate_name(name), half)
+        where = f"prior {name!r}"
+        card = PriorCard(
+            name=name,
+            family=prior.family,
+            architecture=plain(prior.architecture, where, "architecture"),
+            frontend=prior.frontend,
+            sha256=digest(weights),
+            trained_on=list(trained_on),
+            licence=licence,
+            instglow=instglow.__version__,
+            parameters=sum(parameter.numel() for parameter in prior.parameters()),
+            training=plain(training or {}, where, "training"),
+            bits_per_dim=plain(bits_per_dim or {}, where, "bits_per_dim"),
+        )
+        text = card.to_yaml()
+        # what cannot be read back must not be written, let alone replace what can
+        read = PriorCard.from_yaml(text, where)
+        fill(_build(type(prior), read, where), unpack(weights, read.sha256, where), where)
+        readme = model_card(card).encode(errors="backslashreplace")
+        files = {WEIGHTS: weights, CARD: text.encode(), "README.md": readme}
+        return destination.place(name, files, replace)
+
+    def remove(self, name: str) -> Entry:
+        """Delete a prior from the first layer that has it -> what was removed.
+
+        What it `hides` is visible again: the first of these.
+        """
+        entry = self.find(name)
+        layer = next(layer for layer in self.layers if layer.folder(name))
+        if layer.read_only:
+            raise RegistryError(
+                f"prior {name!r} is shipped with InstGlow ({entry.path}) and cannot be removed; "
+                "one of the same name added elsewhere hides it"
+            )
+        layer.remove(name)
+        return entry
+
+    def _entry(self, name: str) -> Entry | None:
+        hits = [(layer, folder) for layer in self.layers if (folder := layer.folder(name))]
+        if not hits:
+            return None
+        layer, folder = hits[0]
+        card, problem = None, None
+        try:
+            card = _read_card(name, folder)
+        except (CardError, InvalidName) as error:
+            problem = str(error)
+        return Entry(name, folder, layer.label, card, problem, tuple(path for _, path in hits[1:]))
+
+
+def _shipped() -> Path:
+    package = Path(instglow.__file__).parent
+    checkout = package.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "priors"
+    return package / "shipped"
+
+
+def _read_card(name: str, folder: Path) -> PriorCard:
+    path = folder / CARD
+    try:
+        validate_name(name)
+        text = path.read_text(encoding="utf-8")
+    except InvalidName as error:
+        raise CardError(f"{folder}: {error}; rename the folder") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise CardError(f"{path}: cannot be read: {reason}; add the prior again") from error
+    card = PriorCard.from_yaml(text, path)
+    if card.name != name:
+        raise CardError(
+            f"{path}: field 'name' is {card.name!r}, the folder is {name!r}; make them equal"
+        )
+    return card
+
+
+def _build(kind: type[Prior], card: PriorCard, where: str) -> Prior:
+    try:
+        # fresh weights are about to be overwritten: they must not move the caller's random numbers
+        with torch.random.fork_rng(devices=[]):
+            return kind(card.frontend, **card.architecture)
+    except (TypeError, ValueError, RuntimeError, InstGlowError) as error:
+        reason = " ".join(str(error).split())
+        raise CardError(
+            f"{where}: field 'architecture' does not suit family {card.family!r}: {reason}; "
+            "correct the card or add the prior again"
+        ) from error
+
+
+def _restore(entry: Entry) -> Prior:
+    card = entry.require_card()
+    prior = _build(family(card.family), card, str(entry.path / CARD))
+    path = entry.path / card.weights
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: cannot be read: {error.strerror}; fetch or add the prior again"
+        ) from error
+    fill(prior, unpack(content, card.sha256, str(path)), str(path))
+    return prior.eval()
