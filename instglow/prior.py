@@ -41,6 +41,9 @@ class Prior(nn.Module, ABC):
 
     frontend: Frontend
     architecture: dict[str, Any]
+    level: float = 0.0
+    """Root mean square, full scale ±1, that solos are scaled to in training and that a search
+    scales the mixture by; 0 takes every recording as it is."""
 
     def __init__(self, frontend: Frontend, architecture: dict[str, Any]) -> None:
         super().__init__()
@@ -81,8 +84,11 @@ class Trainable(Prior):
     """A prior that learns by gradient descent on one loss."""
 
     @abstractmethod
-    def loss(self, magnitude: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self, magnitude: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """(batch, bins, frames) solo magnitudes -> scalars; "loss" is the one to minimise.
 
         "bits_per_dim" is the figure that runs are compared by, where the family has a density.
+        What is drawn at random comes from `generator`, on the magnitude's device.
         """

@@ -1,0 +1,123 @@
+"""`instglow fit|validate|test`: LightningCLI over the one module that trains priors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+import instglow
+from instglow.data.datamodule import SoloData
+from instglow.errors import ConfigError
+from instglow.training.callbacks import Checkpoints, Publish
+from instglow.training.interrupt import keyboard_interrupt
+from instglow.training.module import PriorTraining
+
+
+def run(argv: list[str], prog: str) -> None:
+    """Train or measure a prior, as the last word of `prog` says."""
+    _wandb_without_account()
+    _quiet()
+    command = prog.split()[-1]
+    defaults = configs() / "trainer.yaml"
+    parser_kwargs = {
+        name: {"default_config_files": [str(defaults)]} for name in ("fit", "validate", "test")
+    }
+    with keyboard_interrupt():
+        _TrainCLI(
+            PriorTraining,
+            SoloData,
+            seed_everything_default=0,
+            save_config_callback=RunConfig,
+            args=[command, *_find_configs(argv)],
+            parser_kwargs=parser_kwargs,
+        )
+
+
+class _Parser(LightningArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """One line instead of the usage of several hundred options."""
+        reason = " ".join(str(message).split())
+        raise ConfigError(f"{reason}; see `instglow fit --help`") from ex
+
+
+class _TrainCLI(LightningCLI):
+    def init_parser(self, **kwargs: object) -> LightningArgumentParser:
+        """Our parser for each subcommand."""
+        parser = _Parser(**kwargs)
+        parser.add_argument("-c", "--config", action="config", help="a YAML file; can be repeated")
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What every run has besides model, data and trainer."""
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_lightning_class_args(Publish, "publish")
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the configuration of a run beside its checkpoints."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called once the folder of the run is known."""
+        if stage == "fit" and trainer.is_global_zero:
+            folder = Path(trainer.checkpoint_callback.dirpath)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.parser.save(
+                self.config, str(folder / "config.yaml"), skip_none=False, overwrite=True
+            )
+
+
+def configs() -> Path:
+    """The folder of the configurations that come with InstGlow."""
+    package = Path(instglow.__file__).parent
+    checkout = package.parent / "configs"
+    return checkout if checkout.is_dir() else package / "configs"
+
+
+def _find_configs(argv: list[str]) -> list[str]:
+    """Replace names of configurations that the working directory lacks by ours."""
+    found, is_value = [], False
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if is_value:
+            word = _find_config(word)
+        elif equals and option in ("--config", "-c"):
+            word = f"{option}={_find_config(value)}"
+        is_value = word in ("--config", "-c")
+        found.append(word)
+    return found
+
+
+def _find_config(name: str) -> str:
+    if Path(name).is_file():
+        return name
+    ours = configs() / name
+    if not ours.is_file():
+        there = ", ".join(sorted(path.name for path in configs().glob("*.yaml")))
+        raise ConfigError(f"no configuration {name!r}, and none of that name among ours: {there}")
+    return str(ours)
+
+
+def _wandb_without_account() -> None:
+    """Log to a local folder where nobody is logged in; `wandb sync` sends it later."""
+    if "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ:
+        return
+    try:
+        logged_in = any("wandb" in host for host in netrc().hosts)
+    except (OSError, NetrcParseError):
+        logged_in = False
+    if not logged_in:
+        os.environ["WANDB_MODE"] = "offline"
+        os.environ.setdefault("WANDB_SILENT", "true")
+
+
+def _quiet() -> None:
+    """Keep Lightning's tips and the notes on its own deprecations from the user."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

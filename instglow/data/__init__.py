@@ -1,0 +1,1 @@
+"""Solo recordings, where they come from, and how they become batches."""

@@ -1,0 +1,116 @@
+"""Solo recordings of one instrument as Lightning wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from instglow.data.segments import Gate, SoloSegments
+from instglow.data.solo import SoloSource
+
+
+class SoloData(LightningDataModule):
+    """Mono segments at the rate of the prior in training.
+
+    Args:
+        source: where the recordings come from.
+        seconds: of one segment.
+        batch_size: segments a step, on each process.
+        segments_per_epoch: drawn for one epoch; 0 takes every segment once.
+        gate: which segments are silent.
+        workers: processes that prepare batches; segments are cut from memory, so 0 does.
+        seed: of the order of the segments; together with the epoch it decides it.
+    """
+
+    def __init__(
+        self,
+        source: SoloSource,
+        seconds: float = 2.0,
+        batch_size: int = 8,
+        segments_per_epoch: int = 0,
+        gate: Gate = Gate(),  # noqa: B008 - frozen
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.seconds = seconds
+        self.batch_size = batch_size
+        self.segments_per_epoch = segments_per_epoch
+        self.gate = gate
+        self.workers = workers
+        self.seed = seed
+
+    def setup(self, stage: str) -> None:
+        """Decode and cut what the stage needs."""
+        assert self.trainer is not None
+        frontend = self.trainer.lightning_module.prior.frontend
+        # whole frames, an even number of them: what a squeeze takes without padding
+        hops = 2 * round(self.seconds * frontend.sample_rate / frontend.hop_length / 2)
+        samples = max(2, hops) * frontend.hop_length - frontend.hop_length
+        if stage == "fit":
+            self.train = SoloSegments(
+                list(self.source.recordings("train", frontend.sample_rate)), samples, self.gate
+            )
+        self.held_out = SoloSegments(
+            list(self.source.recordings("held-out", frontend.sample_rate)), samples, self.gate
+        )
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Shuffled batches (batch, samples)."""
+        sampler = EpochSampler(self.train, self.segments_per_epoch, self.seed)
+        return self._loader(self.train, sampler)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The held-out segments in order."""
+        return self._loader(self.held_out)
+
+    def test_dataloader(self) -> DataLoader[Tensor]:
+        """The held-out segments in order."""
+        return self._loader(self.held_out)
+
+    def _loader(
+        self, segments: SoloSegments, sampler: Sampler[int] | None = None
+    ) -> DataLoader[Tensor]:
+        return DataLoader(
+            segments,
+            self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+
+class EpochSampler(Sampler[int]):
+    """A shuffle that only the seed and the epoch decide, so that a resumed run repeats it.
+
+    Args:
+        items: to shuffle.
+        count: drawn for an epoch, without replacement until all were drawn; 0 for all once.
+        seed: any whole number.
+    """
+
+    def __init__(self, items: Sized, count: int = 0, seed: int = 0) -> None:
+        self.items = items
+        self.count = count or len(items)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        rounds = -(-self.count // len(self.items))
+        order = torch.cat(
+            [torch.randperm(len(self.items), generator=generator) for _ in range(rounds)]
+        )
+        return iter(order[: self.count].tolist())

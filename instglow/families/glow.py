@@ -1,0 +1,135 @@
+"""InstGlow: a Glow of one instrument's magnitude spectrograms."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from instglow.audio.frontend import Frontend
+from instglow.flows.amplitude import amplitude as amplitude_layer
+from instglow.flows.glow import Glow, standard_normal_energy
+from instglow.prior import Decoded, Space, Trainable
+
+
+class GlowPrior(Trainable):
+    """The paper's prior, its sizes as defaults.
+
+    Args:
+        frontend: the spectrogram it models.
+        steps, hidden, layers, kernel, dilation_rate, groups, bounded: see `Glow`.
+        amplitude: "linear" as in the paper, "power:0.5" for square-rooted magnitudes, "log:FLOOR".
+        channels: frequencies that the flow sees; 0 takes the largest even number of `bins`. Bins
+            above are dropped and decode to zero (by default only the one at half the sample rate,
+            which holds next to nothing). More channels than bins are padded with zeros: the layout
+            of the authors' checkpoints, whose likelihood a constant makes unbounded.
+        noise: standard deviation of the Gaussian noise added to the compressed magnitudes in
+            training. Silence is a constant, so without noise its density has no bound.
+        level: root mean square (full scale ±1) that solos are scaled to in training, and that a
+            search scales the mixture by; 0 takes every recording as it is, as the paper does.
+    """
+
+    family: ClassVar[str] = "glow"
+
+    def __init__(
+        self,
+        frontend: Frontend,
+        steps: int = 12,
+        hidden: int = 192,
+        layers: int = 4,
+        kernel: int = 5,
+        dilation_rate: int = 1,
+        groups: int = 4,
+        bounded: bool = False,
+        amplitude: str = "linear",
+        channels: int = 0,
+        noise: float = 0.01,
+        level: float = 0.0,
+    ) -> None:
+        channels = channels or frontend.bins // 2 * 2
+        network = {
+            "steps": steps,
+            "hidden": hidden,
+            "layers": layers,
+            "kernel": kernel,
+            "dilation_rate": dilation_rate,
+            "groups": groups,
+            "bounded": bounded,
+        }
+        super().__init__(
+            frontend,
+            {
+                **network,
+                "amplitude": amplitude,
+                "channels": channels,
+                "noise": noise,
+                "level": level,
+            },
+        )
+        self.level = level
+        self.noise = noise
+        self.amplitude = amplitude_layer(amplitude)
+        self.flow = Glow(channels, **network)
+
+    def initial_latent(
+        self,
+        batch: int,
+        frames: int,
+        generator: torch.Generator | None = None,  # noqa: ARG002 - the mode needs no chance
+    ) -> Tensor:
+        """-> (batch, channels, frames rounded up to even) zeros: the mode of the latent."""
+        like = next(self.parameters())
+        return like.new_zeros(batch, self.flow.channels, frames + frames % 2)
+
+    def decode(self, latent: Tensor, frames: int, energy: Space | None = None) -> Decoded:
+        """See `Prior.decode`; the magnitude can be negative where the data was near zero."""
+        compressed, ladj = self.flow.inverse(latent)
+        data, amplitude_ladj = self.amplitude.inverse(compressed)
+        magnitude = self._to_bins(data)[..., :frames]
+        if energy is None:
+            return Decoded(magnitude, None)
+        cost = standard_normal_energy(latent)
+        # −log p(x) = ½‖z‖² + log|dx/dz|
+        return Decoded(magnitude, cost + ladj + amplitude_ladj if energy == "data" else cost)
+
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """(batch, bins, frames) -> latent (batch, channels, frames rounded up to even)."""
+        return self.flow(self.amplitude(self._to_channels(magnitude))[0])[0]
+
+    def log_prob(self, magnitude: Tensor) -> Tensor:
+        """(batch, bins, frames) -> (batch,) nats; an odd last frame counts twice."""
+        compressed, amplitude_ladj = self.amplitude(self._to_channels(self._even(magnitude)))
+        return self._log_density(compressed) + amplitude_ladj
+
+    def loss(
+        self, magnitude: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Nats a dimension of the noisy compressed magnitudes, and bits a dimension of the data."""
+        compressed, _ = self.amplitude(self._to_channels(self._even(magnitude)))
+        noise = torch.randn(compressed.shape, generator=generator, device=compressed.device)
+        noisy = compressed + self.noise * noise
+        log_density = self._log_density(noisy)
+        # the change of variables back to linear amplitude, at the noisy point
+        _, ladj = self.amplitude.inverse(noisy)
+        dimensions = noisy[0].numel()
+        return {
+            "loss": -log_density.mean() / dimensions,
+            "bits_per_dim": (ladj - log_density).mean().detach() / (dimensions * math.log(2)),
+        }
+
+    def _log_density(self, compressed: Tensor) -> Tensor:
+        latent, ladj = self.flow(compressed)
+        constant = 0.5 * math.log(2 * math.pi) * latent[0].numel()
+        return ladj - standard_normal_energy(latent) - constant
+
+    def _even(self, magnitude: Tensor) -> Tensor:
+        return nnf.pad(magnitude, (0, magnitude.shape[-1] % 2), mode="replicate")
+
+    def _to_channels(self, magnitude: Tensor) -> Tensor:
+        return nnf.pad(magnitude, (0, 0, 0, self.flow.channels - self.frontend.bins))
+
+    def _to_bins(self, data: Tensor) -> Tensor:
+        return nnf.pad(data, (0, 0, 0, self.frontend.bins - self.flow.channels))

@@ -1,0 +1,107 @@
+"""Affine coupling, and the gated WaveNet that says by how much."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from instglow.flows.bijection import Bijection
+
+
+class GatedWaveNet(nn.Module):
+    """WaveGlow's non-causal network of gated, dilated convolutions (Prenger et al., 2019).
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        hidden: channels of the residual stream.
+        layers: gated layers; layer j has dilation `dilation_rate ** j`.
+        kernel: frames that one convolution sees; odd.
+        dilation_rate: 1 for none.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: int = 192,
+        layers: int = 4,
+        kernel: int = 5,
+        dilation_rate: int = 1,
+    ) -> None:
+        super().__init__()
+        self.start = nn.Conv1d(inputs, hidden, 1)
+        self.gates = nn.ModuleList(
+            # the number, not padding="same": that takes a path several times slower on a CPU
+            nn.Conv1d(
+                hidden, 2 * hidden, kernel, dilation=dilation, padding=dilation * (kernel // 2)
+            )
+            for dilation in (dilation_rate**layer for layer in range(layers))
+        )
+        # the last layer feeds only the skip path: nobody reads its residual
+        self.mixes = nn.ModuleList(
+            nn.Conv1d(hidden, hidden if layer == layers - 1 else 2 * hidden, 1)
+            for layer in range(layers)
+        )
+        self.end = nn.Conv1d(hidden, outputs, 1)
+        # a coupling that starts as the identity is what makes a deep flow trainable
+        nn.init.zeros_(self.end.weight)
+        nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs, frames) -> (batch, outputs, frames)."""
+        stream = self.start(x)
+        skips = torch.zeros_like(stream)
+        for gate, mix in zip(self.gates, self.mixes, strict=True):
+            filtered, gating = gate(stream).chunk(2, 1)
+            mixed = mix(torch.tanh(filtered) * torch.sigmoid(gating))
+            if mixed.shape[1] == stream.shape[1]:
+                skips = skips + mixed
+            else:
+                residual, skip = mixed.chunk(2, 1)
+                stream, skips = stream + residual, skips + skip
+        return self.end(skips)
+
+
+class AffineCoupling(Bijection):
+    """y₁ = m(x₀) + exp(s(x₀)) · x₁, y₀ = x₀, with x₀ the first half of the channels.
+
+    Args:
+        channels: even.
+        bounded: s = log(10⁻⁶ + sigmoid(s′ + 2)) instead of s = s′, so that the forward map shrinks
+            only; the authors' option `sigmoid_scale`.
+        network: arguments of `GatedWaveNet`.
+    """
+
+    def __init__(self, channels: int, bounded: bool = False, **network: int) -> None:
+        super().__init__()
+        if channels % 2:
+            raise ValueError(f"{channels} channels do not divide into halves")
+        self.bounded = bounded
+        self.network = GatedWaveNet(channels // 2, channels, **network)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels, frames) -> the same shape, and (batch,) log|dy/dx|."""
+        kept, changed = x.chunk(2, 1)
+        shift, log_scale = self.shift_and_log_scale(kept)
+        return (
+            torch.cat([kept, torch.addcmul(shift, log_scale.exp(), changed)], 1),
+            log_scale.flatten(1).sum(1),
+        )
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels, frames) -> the same shape, and (batch,) log|dx/dy|."""
+        kept, changed = y.chunk(2, 1)
+        shift, log_scale = self.shift_and_log_scale(kept)
+        return (
+            torch.cat([kept, (changed - shift) * torch.exp(-log_scale)], 1),
+            -log_scale.flatten(1).sum(1),
+        )
+
+    def shift_and_log_scale(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels / 2, frames) -> m and s, each of the same shape."""
+        # under autocast the network answers in half precision; the data stays in its own
+        shift, log_scale = self.network(kept).to(kept.dtype).chunk(2, 1)
+        if self.bounded:
+            log_scale = torch.log(1e-6 + torch.sigmoid(log_scale + 2))
+        return shift, log_scale

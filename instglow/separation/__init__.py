@@ -1,0 +1,1 @@
+"""Taking a mixture apart: the latent search, and what makes stems of its result."""

@@ -1,0 +1,122 @@
+"""The latent search: what must each prior generate for the sum to be the mixture?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from instglow.errors import ConfigError
+from instglow.prior import Prior, Space
+from instglow.separation.objective import DIVERGENCES
+
+OnStep = Callable[[int, float], None]
+"""Called after each iteration with its number, from 1, and the mean objective."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What the last iteration generated.
+
+    Attributes:
+        magnitudes: (batch, sources, bins, frames) linear amplitude, in the order of the priors.
+        objective: (iterations, batch).
+    """
+
+    magnitudes: Tensor
+    objective: Tensor
+
+
+@dataclass(frozen=True)
+class LatentSearch:
+    """Minimises D(mixture ‖ Σ decodeᵢ(zᵢ)) + γ Σ energyᵢ(zᵢ) over the latents by Adam.
+
+    D is the mean over bins and frames; an energy is divided by the number of the latent's elements.
+    Every mixture of a batch is searched as if it were alone.
+
+    Args:
+        divergence: "kl", "l2" or "root-l2".
+        steps: iterations.
+        learning_rate: of Adam.
+        latent_weight: γ. 0 is the paper's maximum likelihood, which only the start at zero and
+            the early stop regularise.
+        space: of the energy: "data" is the paper's maximum a posteriori, "latent" ½‖z‖² alone.
+        relative: D in units of the mixture's mean magnitude, so that γ means the same however loud
+            the mixture is.
+        signed: sources may cancel below zero and D sees |Σ|, as in the paper; otherwise D sees the
+            sum of their absolute values, which keeps the gradient of a divergence finite.
+        seed: of those initial latents that are drawn.
+    """
+
+    divergence: str = "kl"
+    steps: int = 150
+    learning_rate: float = 0.01
+    latent_weight: float = 0.0
+    space: Space = "latent"
+    relative: bool = False
+    signed: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.divergence not in DIVERGENCES:
+            raise ConfigError(f"divergence {self.divergence!r} is not one of {', '.join(DIVERGENCES)}")
+        if self.steps < 1 or not self.learning_rate > 0 or not self.latent_weight >= 0:
+            raise ConfigError(
+                f"a search of {self.steps} steps at learning rate {self.learning_rate} with latent "
+                f"weight {self.latent_weight} is none: steps and rate must be above 0, weight at least 0"
+            )
+
+    def __call__(
+        self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
+    ) -> SearchResult:
+        """Search.
+
+        Args:
+            priors: frozen, one for each source.
+            mixture: (batch, bins, frames) linear amplitude, >= 0.
+            on_step: told of progress.
+        """
+        batch, _, frames = mixture.shape
+        generator = torch.Generator().manual_seed(self.seed)
+        # drawn for one mixture and repeated: what a batch holds besides must not matter
+        latents = [
+            prior.initial_latent(1, frames, generator)
+            .expand(batch, *[-1] * (prior.initial_latent(1, frames).ndim - 1))
+            .clone()
+            .requires_grad_()
+            for prior in priors
+        ]
+        optimizer = torch.optim.Adam(latents, lr=self.learning_rate)
+        history = []
+        for step in range(1, self.steps + 1):
+            with torch.enable_grad():
+                magnitudes, objective = self._evaluate(priors, latents, mixture)
+                optimizer.zero_grad()
+                objective.sum().backward()
+            optimizer.step()
+            history.append(objective.detach())
+            if on_step:
+                on_step(step, float(history[-1].mean()))
+        return SearchResult(magnitudes.detach(), torch.stack(history))
+
+    def _evaluate(
+        self, priors: Sequence[Prior], latents: Sequence[Tensor], mixture: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """-> (batch, sources, bins, frames) magnitudes and (batch,) objective."""
+        space = self.space if self.latent_weight else None
+        frames = mixture.shape[-1]
+        decoded = [
+            prior.decode(latent, frames, space)
+            for prior, latent in zip(priors, latents, strict=True)
+        ]
+        magnitudes = torch.stack([source.magnitude for source in decoded], 1)
+        model = magnitudes.sum(1).abs() if self.signed else magnitudes.abs().sum(1)
+        objective = DIVERGENCES[self.divergence](mixture, model).mean((1, 2))
+        if self.relative:
+            objective = objective / mixture.mean((1, 2)).clamp(min=1e-8)
+        for source, latent in zip(decoded, latents, strict=True):
+            if source.energy is not None:
+                objective = objective + self.latent_weight * source.energy / latent[0].numel()
+        return magnitudes, objective

@@ -1,0 +1,1 @@
+"""Training priors from solo recordings, one independently of the other."""

@@ -1,0 +1,101 @@
+"""What happens around the training of a prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from instglow.errors import PriorExists
+from instglow.registry import Registry, validate_name
+from instglow.training.publish import RUNS, publish, source_from
+
+
+class Checkpoints(ModelCheckpoint):
+    """Keeps `last.ckpt` and `best.ckpt`, the one that did best on held-out recordings.
+
+    Args:
+        folder: of this run; by default the next free number below `runs/<instrument>/`.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="best",
+            monitor="held-out/loss",
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Choose the folder, now that the instrument is known."""
+        if self.dirpath is None and stage == "fit":
+            instrument = Path(trainer.default_root_dir) / RUNS / pl_module.instrument
+            self.dirpath = trainer.strategy.broadcast(str(_next_number(instrument)))
+        super().setup(trainer, pl_module, stage)
+
+
+def _next_number(folder: Path) -> Path:
+    """The first of `<folder>/1`, `<folder>/2` … that does not exist."""
+    number = 1
+    while (folder / str(number)).exists():
+        number += 1
+    return folder / str(number)
+
+
+class Publish(Callback):
+    """Registers the best checkpoint when training ends.
+
+    Args:
+        enabled: False leaves it to `instglow add-prior`.
+        replace: whether a prior of that name may be replaced; by default only by a resumed run.
+        registry: folder to register in; by default the first that can be written.
+        trained_on: what the recordings are: mappings of name, hours, licence and note.
+        licence: of the weights.
+    """
+
+    def __init__(
+        self,
+        enabled: bool = True,
+        replace: bool | None = None,
+        registry: str | None = None,
+        trained_on: list[dict[str, Any]] | None = None,
+        licence: str = "unstated",
+    ) -> None:
+        self.enabled = enabled
+        self.replace = replace
+        self.registry = Registry.default(Path(registry) if registry else None)
+        self.trained_on = [source_from(values) for values in trained_on or []]
+        self.licence = licence
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse before hours of training, not after."""
+        name = validate_name(pl_module.instrument)
+        if stage != "fit" or not self.enabled:
+            return
+        if self.replace is None:
+            self.replace = trainer.ckpt_path is not None
+        taken = self.registry.destination().folder(name)
+        if taken and not self.replace:
+            raise PriorExists(
+                f"prior {name!r} is registered already in {taken}: pass --publish.replace true to "
+                "replace it when training ends, or another name as --model.instrument"
+            )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Register what did best; an interrupted run does not come here."""
+        if not (self.enabled and trainer.is_global_zero):
+            return
+        checkpoints = trainer.checkpoint_callback
+        assert isinstance(checkpoints, Checkpoints)
+        folder = publish(
+            Path(checkpoints.best_model_path or checkpoints.last_model_path),
+            self.registry,
+            pl_module.instrument,
+            replace=bool(self.replace),
+            trained_on=self.trained_on,
+            licence=self.licence,
+        )
+        print(f"registered prior {pl_module.instrument!r} in {folder}")

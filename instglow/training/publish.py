@@ -1,0 +1,105 @@
+"""From a training checkpoint to a registered prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from instglow.audio.frontend import Frontend
+from instglow.errors import ConfigError, InstGlowError, RegistryError, WeightsError
+from instglow.families import family
+from instglow.prior import Prior
+from instglow.registry import Registry, Source, validate_name
+
+RUNS = "runs"
+"""Folder of training runs: `runs/<instrument>/<number>/{best,last}.ckpt`."""
+
+
+def publish(
+    checkpoint: Path,
+    registry: Registry,
+    name: str,
+    *,
+    replace: bool = False,
+    trained_on: Sequence[Source] = (),
+    licence: str = "unstated",
+) -> Path:
+    """Register the prior of a checkpoint that `instglow fit` wrote -> the prior's folder.
+
+    Raises:
+        WeightsError: for a file that is no such checkpoint.
+        RegistryError: as `Registry.add`.
+    """
+    prior, about = load_checkpoint(checkpoint)
+    scores = about.get("scores", {})
+    bits = scores.get("held-out/bits_per_dim")
+    return registry.add(
+        name,
+        prior,
+        licence=licence,
+        trained_on=trained_on,
+        training=about.get("training", {}),
+        bits_per_dim={} if bits is None else {about["instrument"]: bits},
+        replace=replace,
+        half=True,
+    )
+
+
+def load_checkpoint(checkpoint: Path) -> tuple[Prior, dict[str, Any]]:
+    """A Lightning checkpoint of `PriorTraining` -> the prior and what the run recorded.
+
+    Read with `weights_only`, so nothing in it is executed.
+    """
+    if not checkpoint.is_file():
+        raise WeightsError(f"no checkpoint {str(checkpoint)!r}; `instglow fit` writes some")
+    try:
+        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        about = loaded["instglow"]
+        prior = family(about["family"])(Frontend(**about["frontend"]), **about["architecture"])
+        state = {
+            key.removeprefix("prior."): tensor
+            for key, tensor in loaded["state_dict"].items()
+            if key.startswith("prior.")
+        }
+        prior.load_state_dict(state)
+    except InstGlowError:
+        raise
+    except Exception as error:  # torch raises a dozen types for a damaged file
+        reason = str(error).strip().split("\n")[0]
+        raise WeightsError(
+            f"{checkpoint} is not a checkpoint of `instglow fit` ({reason}); name another"
+        ) from error
+    return prior, about
+
+
+def newest_checkpoint(instrument: str, root: Path) -> Path:
+    """The best checkpoint of the newest run of an instrument.
+
+    Args:
+        instrument: a prior's name.
+        root: folder that has `runs/`.
+
+    Raises:
+        RegistryError: that says how to make one.
+    """
+    folder = root / RUNS / validate_name(instrument)
+    checkpoints = [*folder.glob("*/best.ckpt"), *folder.glob("*/last.ckpt")]
+    if not checkpoints:
+        raise RegistryError(
+            f"no training run of {instrument!r} in {folder}: train it with "
+            f"`instglow fit --config {instrument}.yaml`, or name a file with --checkpoint"
+        )
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime).parent
+    best = newest / "best.ckpt"
+    return best if best.is_file() else newest / "last.ckpt"
+
+
+def source_from(values: dict[str, Any]) -> Source:
+    """A card's source from a configuration's mapping, or a ConfigError."""
+    try:
+        return Source(**{"hours": None, "licence": "unstated", **values})
+    except TypeError as error:
+        raise ConfigError(f"publish.trained_on: {values} is not name, hours, licence, note") from error
