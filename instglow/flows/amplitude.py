@@ -42,18 +42,22 @@ class Power(Amplitude):
         self.exponent = exponent
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Any shape -> the same, and (batch,) log|dy/dx|; infinite where x is 0."""
-        size = x.abs()
+        """Any shape -> the same, and (batch,) log|dy/dx|."""
+        size = _away_from_zero(x)
         log_slope = math.log(self.exponent) + (self.exponent - 1) * size.log()
-        return x.sign() * size.pow(self.exponent), log_slope.flatten(1).sum(1)
+        return x.sign() * x.abs().pow(self.exponent), log_slope.flatten(1).sum(1)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Any shape -> the same, and (batch,) log|dx/dy|; minus infinity where y is 0."""
-        size = y.abs()
+        """Any shape -> the same, and (batch,) log|dx/dy|."""
         steepness = 1 / self.exponent
-        # written as y · |y|^(steepness − 1): smooth at zero, where sign(y) · |y|^steepness is not
-        log_slope = math.log(steepness) + (steepness - 1) * size.log()
-        return y * size.pow(steepness - 1), log_slope.flatten(1).sum(1)
+        log_slope = math.log(steepness) + (steepness - 1) * _away_from_zero(y).log()
+        # y · |y|^(steepness − 1): its gradient is smooth at zero, where that of sign(y) is not
+        return y * y.abs().pow(steepness - 1), log_slope.flatten(1).sum(1)
+
+
+def _away_from_zero(x: Tensor) -> Tensor:
+    """|x|, but not so small that one number's infinite slope drowns those of all others."""
+    return x.abs().clamp(min=1e-12)
 
 
 class SymmetricLog(Amplitude):

@@ -1,0 +1,79 @@
+"""What other programs use: a separator made of registered priors, arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from instglow.prior import Prior
+from instglow.registry import Registry
+from instglow.separation.presets import Preset
+from instglow.separation.search import OnStep
+from instglow.separation.separator import SeparationEngine
+
+
+class Separator:
+    """Takes mixtures apart with any subset of the registered priors.
+
+    Args:
+        priors: by the name of the stem; all of one frontend.
+        preset: "default", "paper", or a `Preset` of your own.
+        segment: seconds of the longest chunk, at most 60.
+        overlap: seconds that neighbouring chunks share.
+        device: where to search.
+    """
+
+    def __init__(
+        self,
+        priors: Mapping[str, Prior],
+        preset: Preset | str = "default",
+        segment: float = 60.0,
+        overlap: float = 1.0,
+        device: str = "cpu",
+    ) -> None:
+        self.engine = SeparationEngine(priors, preset, segment, overlap).to(device)
+        self.device = device
+
+    @classmethod
+    def from_registry(
+        cls,
+        names: Sequence[str],
+        preset: Preset | str = "default",
+        registry: str | Path | None = None,
+        segment: float = 60.0,
+        overlap: float = 1.0,
+        device: str = "cpu",
+    ) -> Separator:
+        """With priors that are looked up by name, as `instglow separate --priors` does.
+
+        Raises:
+            PriorNotFound: names the near ones.
+            FrontendMismatch: where two were trained on different spectrograms.
+        """
+        priors = load_priors(names, Registry.default(Path(registry) if registry else None))
+        return cls(priors, preset, segment, overlap, device)
+
+    def separate(
+        self, mixture: Tensor | np.ndarray, sample_rate: int, on_step: OnStep | None = None
+    ) -> dict[str, Tensor] | dict[str, np.ndarray]:
+        """(samples,) or (channels, samples) full scale ±1 -> stems of that shape, by name.
+
+        Arrays of NumPy come back as such, tensors as tensors on the CPU.
+
+        Raises:
+            AudioError: for samples that are no numbers, none at all, or silence.
+        """
+        wave = torch.as_tensor(mixture).to(self.device)
+        stems = self.engine.separate(wave, sample_rate, on_step)
+        if isinstance(mixture, np.ndarray):
+            return {name: stem.cpu().numpy() for name, stem in stems.items()}
+        return {name: stem.cpu() for name, stem in stems.items()}
+
+
+def load_priors(names: Sequence[str], registry: Registry) -> dict[str, Prior]:
+    """The priors of that name, in order; a name given twice counts once."""
+    return {name: registry.load(name) for name in dict.fromkeys(names)}

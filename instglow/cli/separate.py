@@ -1,0 +1,189 @@
+"""`instglow separate SONG... --priors a,b,c`: songs in, stems out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from instglow import __version__
+from instglow.api import load_priors
+from instglow.audio.io import AudioFile, StemWriter
+from instglow.cli.parser import Parser
+from instglow.errors import ConfigError, OutputError
+from instglow.registry import Registry
+from instglow.separation.module import predict_song, song_chunks
+from instglow.separation.presets import PRESETS, Preset, preset
+from instglow.separation.separator import SeparationEngine
+from instglow.training.interrupt import keyboard_interrupt
+
+REPORT = "separation.json"
+
+
+def run(argv: list[str], prog: str) -> None:
+    """Parse, separate song by song, say where the stems are."""
+    arguments = _parser(prog).parse_args(argv)
+    names = [name.strip() for name in arguments.priors.split(",") if name.strip()]
+    registry = Registry.default(arguments.registry)
+    engine = SeparationEngine(
+        load_priors(names, registry), _preset(arguments), arguments.segment, arguments.overlap
+    )
+    priors = {
+        name: {"sha256": registry.find(name).require_card().sha256} for name in engine.stems
+    }
+    for song in _songs(arguments.songs):
+        folder = arguments.out / song.stem
+        report = _separate(song, folder, engine, arguments)
+        report = {"instglow": __version__, "song": song.name, "priors": priors, **report}
+        _write_report(folder / REPORT, report)
+        print(
+            f"{song.name}: {', '.join(engine.stems)} in {folder} ({report['seconds']:.1f} s for "
+            f"{report['song_seconds']:.1f} s of music, real-time factor "
+            f"{report['real_time_factor']:.2f})"
+        )
+
+
+def _separate(
+    song: Path, folder: Path, engine: SeparationEngine, arguments: Any
+) -> dict[str, Any]:
+    with AudioFile(song) as opened:
+        targets = {name: folder / f"{name}.{arguments.format}" for name in engine.stems}
+        report = folder / REPORT
+        if report.exists() and not arguments.overwrite:
+            raise OutputError(f"{report} exists; pass --overwrite, or another folder as -o")
+        opened.check()
+        started = time.perf_counter()
+        writer = StemWriter(
+            targets,
+            opened.sample_rate,
+            opened.channels,
+            subtype=_SUBTYPES[arguments.format],
+            overwrite=arguments.overwrite,
+        )
+        with writer, _Progress(song.name, engine, opened, arguments.quiet) as progress:
+            with keyboard_interrupt():
+                objectives = predict_song(
+                    engine,
+                    opened,
+                    writer,
+                    batch_size=arguments.batch_size,
+                    accelerator=arguments.device,
+                    on_step=progress.step,
+                )
+        seconds = time.perf_counter() - started
+        song_seconds = opened.samples / opened.sample_rate
+        return {
+            "preset": arguments.preset,
+            "search": asdict(engine.how.search),
+            "sample_rate": opened.sample_rate,
+            "channels": opened.channels,
+            "samples": opened.samples,
+            "objective": objectives,
+            "song_seconds": song_seconds,
+            "seconds": seconds,
+            "real_time_factor": seconds / song_seconds,
+        }
+
+
+class _Progress:
+    """A bar over all iterations of all chunks, with the objective and the time left."""
+
+    def __init__(
+        self, name: str, engine: SeparationEngine, song: AudioFile, quiet: bool
+    ) -> None:
+        self.steps = engine.how.search.steps
+        total = self.steps * len(song_chunks(engine, song))
+        self.bar = tqdm(
+            total=total, desc=name, unit="it", disable=quiet, file=sys.stderr, leave=False
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def step(self, chunks_done: int, iteration: int, objective: float) -> None:
+        """See `OnChunkStep`."""
+        self.bar.update(chunks_done * self.steps + iteration - self.bar.n)
+        self.bar.set_postfix(objective=f"{objective:.4g}", refresh=False)
+
+
+def _preset(arguments: Any) -> Preset:
+    chosen = preset(arguments.preset)
+    changes = {
+        name: getattr(arguments, name)
+        for name in ("steps", "learning_rate", "latent_weight", "seed")
+        if getattr(arguments, name) is not None
+    }
+    return replace(chosen, search=replace(chosen.search, **changes))
+
+
+def _songs(paths: list[Path]) -> list[Path]:
+    stems = [path.stem for path in paths]
+    for path in paths:
+        if stems.count(path.stem) > 1:
+            raise ConfigError(
+                f"two songs are called {path.stem!r} and would share a folder; separate them into "
+                "different ones with -o"
+            )
+    return paths
+
+
+def _write_report(path: Path, report: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(report, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+_SUBTYPES = {"wav": "FLOAT", "flac": "PCM_24"}
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, description="Separate songs into one stem for each prior.")
+    parser.add_argument("songs", nargs="+", type=Path, metavar="SONG")
+    parser.add_argument(
+        "--priors",
+        required=True,
+        metavar="A,B,...",
+        help="names of registered priors, one for each stem; see `instglow list-priors`",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("separated"),
+        metavar="DIR",
+        help="stems go to DIR/<song>/<stem>.<format> (default: separated)",
+    )
+    parser.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)}")
+    parser.add_argument(
+        "--format", choices=_SUBTYPES, default="wav", help="wav: 32-bit float; flac: 24 bits"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace stems that exist")
+    parser.add_argument(
+        "-d", "--device", choices=("auto", "cpu", "gpu", "mps"), default="auto", help="default: auto"
+    )
+    parser.add_argument(
+        "--segment", type=float, default=60.0, metavar="S", help="longest chunk in seconds, up to 60"
+    )
+    parser.add_argument(
+        "--overlap", type=float, default=1.0, metavar="S", help="seconds that chunks fade over"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=1, metavar="N", help="chunks searched side by side"
+    )
+    search = parser.add_argument_group("the search, where the preset's should not do")
+    search.add_argument("--steps", type=int, metavar="N", help="iterations")
+    search.add_argument("--learning-rate", type=float, metavar="X")
+    search.add_argument("--latent-weight", type=float, metavar="X", help="γ of the objective")
+    search.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    parser.add_registry()
+    return parser
