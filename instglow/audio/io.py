@@ -32,8 +32,9 @@ _EXACT = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "
 _UNKNOWN_LENGTH = 2**62  # libsndfile's length of a flac that was written into a pipe is 2^63 - 1
 _BLOCK = 2**20  # values read at once by `AudioFile.check`
 
-# A Kaiser-windowed sinc of 64 zero crossings. Against torchaudio's default (Hann, 6 crossings) it
-# takes 48 kHz -> 22.05 kHz from -79 dB to -97 dB of pass-band error, in the same 20 ms per 30 s.
+# A Kaiser-windowed sinc of 64 zero crossings. torchaudio's default (Hann, 6 crossings) takes 44.1
+# to 22.05 kHz with an error of -14 dB for a tone at 9.7 kHz and leaves -13 dB of one at 12 kHz;
+# this one leaves -115 and -136 dB, and costs the same 20 ms for 30 s.
 _CROSSINGS, _ROLLOFF, _BETA = 64, 0.9475937167399596, 14.769656459379492
 _MOST_TAPS = 2**20
 

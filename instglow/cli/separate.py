@@ -18,7 +18,7 @@ from instglow.audio.io import AudioFile, StemWriter
 from instglow.cli.parser import Parser
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
-from instglow.separation.module import predict_song, song_chunks
+from instglow.separation.module import predict_song
 from instglow.separation.presets import PRESETS, Preset, preset
 from instglow.separation.separator import SeparationEngine
 from instglow.training.interrupt import keyboard_interrupt
@@ -98,7 +98,7 @@ class _Progress:
         self, name: str, engine: SeparationEngine, song: AudioFile, quiet: bool
     ) -> None:
         self.steps = engine.how.search.steps
-        total = self.steps * len(song_chunks(engine, song))
+        total = self.steps * len(engine.chunks(song.samples, song.sample_rate))
         self.bar = tqdm(
             total=total, desc=name, unit="it", disable=quiet, file=sys.stderr, leave=False
         )

@@ -63,9 +63,13 @@ class RunConfig(SaveConfigCallback):
     """Writes the configuration of a run beside its checkpoints."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Called once the folder of the run is known."""
-        if stage == "fit" and trainer.is_global_zero:
-            folder = Path(trainer.checkpoint_callback.dirpath)
+        """Nothing yet: Lightning sets up the checkpoints, which know the folder, last."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the run was made of."""
+        if trainer.is_global_zero:
+            assert isinstance(trainer.checkpoint_callback, Checkpoints)
+            folder = Path(trainer.checkpoint_callback.dirpath or ".")
             folder.mkdir(parents=True, exist_ok=True)
             self.parser.save(
                 self.config, str(folder / "config.yaml"), skip_none=False, overwrite=True

@@ -13,7 +13,8 @@ import soundfile
 from scipy.signal import fftconvolve
 
 from instglow.data.melodies import Melodies, Note
-from instglow.data.vocalist import Singer, Speech, analyse, require_vocoder, sing_line
+from instglow.data.speech import Speech, analyse, require_vocoder
+from instglow.data.vocalist import Singer, sing_line
 from instglow.errors import DataError
 
 SECONDS = (20.0, 30.0)

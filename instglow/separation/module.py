@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from instglow.audio.chunks import Chunk, CrossFade, plan
+from instglow.audio.chunks import Chunk, CrossFade
 from instglow.audio.io import AudioFile, StemWriter
 from instglow.separation.search import OnStep
 from instglow.separation.separator import SeparatedChunk, SeparationEngine
@@ -132,19 +132,13 @@ def predict_song(
         accelerator: as Lightning names it: "auto", "cpu", "gpu", "mps".
         on_step: told of progress.
     """
-    chunks = song_chunks(engine, song)
+    chunks = engine.chunks(song.samples, song.sample_rate)
     files = StemFiles(writer, engine.stems, chunks)
     loader = DataLoader(SongChunks(song, chunks), batch_size=batch_size)
     _trainer(accelerator, files).predict(
         SeparationModule(engine, song.sample_rate, on_step), loader, return_predictions=False
     )
     return files.objectives
-
-
-def song_chunks(engine: SeparationEngine, song: AudioFile) -> list[Chunk]:
-    """The chunks that `predict_song` works through."""
-    rate = song.sample_rate
-    return plan(song.samples, round(engine.segment * rate), round(engine.overlap * rate))
 
 
 def _trainer(accelerator: str, files: StemFiles) -> Trainer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from instglow.audio.chunks import CrossFade, plan
+from instglow.audio.chunks import Chunk, CrossFade, plan
 from instglow.audio.frontend import Frontend
 from instglow.audio.io import resample
 from instglow.errors import AudioError, ConfigError, FrontendMismatch
@@ -71,6 +71,11 @@ class SeparationEngine:
         """Names, in order."""
         return list(self.priors)
 
+    def chunks(self, samples: int, sample_rate: int) -> list[Chunk]:
+        """What a recording of that length is cut into."""
+        longest = max(3, round(self.segment * sample_rate))
+        return plan(samples, longest, max(1, round(self.overlap * sample_rate)))
+
     def to(self, device: str | torch.device) -> SeparationEngine:
         """Move the priors. -> itself."""
         for prior in self.priors.values():
@@ -92,9 +97,7 @@ class SeparationEngine:
         """
         wave = check_mixture(mixture, sample_rate)
         batched = wave.reshape(-1, wave.shape[-1])[None]
-        chunks = plan(
-            wave.shape[-1], round(self.segment * sample_rate), round(self.overlap * sample_rate)
-        )
+        chunks = self.chunks(wave.shape[-1], sample_rate)
         fade = CrossFade(chunks)
         pieces = [
             fade.add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def publish(
         licence=licence,
         trained_on=trained_on,
         training=about.get("training", {}),
-        bits_per_dim={} if bits is None else {about["instrument"]: bits},
+        bits_per_dim={} if bits is None or not math.isfinite(bits) else {about["instrument"]: bits},
         replace=replace,
         half=True,
     )

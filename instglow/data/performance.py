@@ -1,0 +1,219 @@
+"""Parts of MIDI files, and how FluidSynth plays them with a SoundFont."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio.functional as F
+from numpy.typing import NDArray
+
+from instglow.errors import ConfigError, DataError, DependencyError
+
+DRUM_KIT = 128
+"""The number that a drum kit's SoundFont file has, beyond the 128 programs."""
+_LEAD_IN = 2.0  # s played before a passage and thrown away, so that tails and held notes are heard
+# Channel volume, pan and effect sends are chosen here; bank selects and resets would undo the
+# choice of the SoundFont.
+_IGNORED_CONTROLS = {0, 7, 10, 32, 91, 93, *range(120, 128)}
+_TO_GENERAL_MIDI = {22: 42, 26: 46, 58: 43}  # hi-hat edges and tom rim of an electronic kit
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What an instrument is in General MIDI (programs from 0).
+
+    Args:
+        parts: programs of the parts that the instrument plays.
+        sounds: programs of the SoundFonts that it is played with.
+        nearest: how often a part keeps the sound nearest to its own program; else any is drawn.
+    """
+
+    parts: frozenset[int]
+    sounds: tuple[int, ...]
+    nearest: float = 0.0
+
+
+_PITCHED = {
+    "piano": Programs(frozenset(range(6)), tuple(range(6))),
+    "guitar": Programs(frozenset(range(24, 32)), tuple(range(24, 31))),
+    # Parts of a synthesiser's bass (38, 39) are bass lines too; only their sounds are left out.
+    "bass": Programs(frozenset(range(32, 40)), tuple(range(32, 38))),
+}
+_VOICES = {52, 53, 54, 85}
+_SOUND_EFFECTS = set(range(120, 128))
+INSTRUMENTS: dict[str, Programs] = {
+    **_PITCHED,
+    "drums": Programs(frozenset({DRUM_KIT}), (DRUM_KIT,)),
+    "other": Programs(
+        frozenset(range(128)).difference(
+            _VOICES, _SOUND_EFFECTS, *(programs.parts for programs in _PITCHED.values())
+        ),
+        (40, 42, 48, 52, 56, 61, 65, 68, 73, 80, 81, 88),
+        nearest=0.5,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One track of a MIDI file.
+
+    Args:
+        piece: the file's path, relative to the folder of MIDI files.
+        number: of the track, from 0.
+        track: a `pretty_midi.Instrument`, times in seconds.
+    """
+
+    piece: str
+    number: int
+    track: Any
+
+    @property
+    def program(self) -> int:
+        """General MIDI program from 0, or `DRUM_KIT`."""
+        return DRUM_KIT if self.track.is_drum else int(self.track.program)
+
+    def notes(self, start: float, seconds: float) -> int:
+        """How many notes begin in [start, start + seconds)."""
+        return sum(start <= note.start < start + seconds for note in self.track.notes)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """How a part is played.
+
+    Args:
+        soundfont: file NNN.sf3 with the preset of program NNN (128: the drum kit).
+        transpose: semitones up; drums ignore it.
+        reverb: effect send, 0 (off) to 127.
+        chorus: effect send, 0 (off) to 127.
+    """
+
+    soundfont: Path
+    transpose: int = 0
+    reverb: int = 0
+    chorus: int = 0
+
+
+def soundfont_name(soundfont: Path) -> str:
+    """Bank and program, as in "FluidR3_GM/004"."""
+    return f"{soundfont.parent.name}/{soundfont.stem}"
+
+
+def programs_of(instrument: str) -> Programs:
+    """What an instrument is; ConfigError that lists the known ones if it is none of them."""
+    if instrument not in INSTRUMENTS:
+        raise ConfigError(f"instrument '{instrument}' is none of {', '.join(INSTRUMENTS)}")
+    return INSTRUMENTS[instrument]
+
+
+def read_parts(midi_dir: Path, piece: str, instrument: str | None = None) -> list[Part]:
+    """The parts of one instrument, or all, in a MIDI file; DataError if the file is malformed."""
+    try:
+        import pretty_midi
+    except ImportError as error:
+        raise _missing("the package pretty_midi") from error
+    path = midi_dir / piece
+    try:
+        with warnings.catch_warnings():  # an odd order of its tracks does no harm
+            warnings.simplefilter("ignore", RuntimeWarning)
+            tracks = pretty_midi.PrettyMIDI(str(path)).instruments
+    except Exception as error:  # its parser raises whatever a malformed file leads it into
+        raise DataError(f"cannot read MIDI file {path}: {error!r}; repair or remove it") from error
+    parts = [Part(piece, number, track) for number, track in enumerate(tracks) if track.notes]
+    if instrument is None:
+        return parts
+    return [part for part in parts if part.program in programs_of(instrument).parts]
+
+
+def perform(
+    part: Part, start: float, seconds: float, sound: Sound, sample_rate: int = 22050
+) -> NDArray[np.float32]:
+    """Play [start, start + seconds) of a part -> (samples,) mono, within full scale ±1."""
+    try:
+        import fluidsynth
+    except ImportError as error:  # pyfluidsynth without the library raises it too
+        raise _missing("the package pyfluidsynth and the FluidSynth library") from error
+    # The synthesiser reads samples of 44.1 kHz without a low-pass: at a lower rate they alias.
+    rate = sample_rate * math.ceil(44100 / sample_rate)
+    events = _events(part, start, seconds, sound)
+    for gain in (0.5, 0.05):
+        synth = fluidsynth.Synth(gain=gain, samplerate=float(rate))
+        try:
+            stereo = _play(synth, events, _LEAD_IN + seconds, sound, rate)
+        finally:
+            synth.delete()
+        if np.abs(stereo).max(initial=0.0) < 32000 / 32768:  # louder ones have clipped
+            break
+    mono = torch.from_numpy(stereo.mean(axis=1))
+    mono = F.resample(mono, rate, sample_rate, lowpass_filter_width=32, rolloff=0.95)
+    wave: NDArray[np.float32] = mono.numpy()[round(_LEAD_IN * sample_rate) :]
+    wave = wave[: round(seconds * sample_rate)]
+    # A cut through a sounding note clicks: 10 ms of fade at either end.
+    ramp = np.linspace(0, 1, sample_rate // 100, dtype=np.float32)
+    return wave * np.concatenate([ramp, np.ones(len(wave) - 2 * len(ramp), np.float32), ramp[::-1]])
+
+
+_Event = tuple[float, int, tuple[Any, ...]]
+"""Seconds from the lead-in's start; rank among simultaneous ones; method of the synth, arguments"""
+
+
+def _events(part: Part, start: float, seconds: float, sound: Sound) -> list[_Event]:
+    """What happens in the lead-in and the passage, in time, all earlier controls first."""
+    begin, length = start - _LEAD_IN, _LEAD_IN + seconds
+    track = part.track
+    events: list[_Event] = [
+        (control.time - begin, 0, ("cc", control.number, control.value))
+        for control in track.control_changes
+        if control.number not in _IGNORED_CONTROLS
+    ]
+    events += [(bend.time - begin, 0, ("pitch_bend", bend.pitch)) for bend in track.pitch_bends]
+    for note in track.notes:
+        pitch = note.pitch + sound.transpose
+        if track.is_drum:
+            pitch = _TO_GENERAL_MIDI.get(note.pitch, note.pitch)
+        if note.start >= begin and 0 <= pitch <= 127:
+            events.append((note.start - begin, 2, ("noteon", pitch, note.velocity)))
+            events.append((note.end - begin, 1, ("noteoff", pitch)))
+    # What was set before still holds; the sort is stable, so settings keep their order.
+    events = [(max(0.0, time), rank, call) for time, rank, call in events if time < length]
+    return sorted(events, key=lambda event: event[:2])
+
+
+def _play(
+    synth: Any, events: list[_Event], seconds: float, sound: Sound, rate: int
+) -> NDArray[np.float32]:
+    """Events -> (samples, 2) full scale ±1."""
+    program = int(sound.soundfont.stem)
+    drums = program == DRUM_KIT
+    preset = (128, 0) if drums else (0, program)
+    channel = 9 if drums else 0
+    font = synth.sfload(str(sound.soundfont))
+    if font < 0 or synth.program_select(channel, font, *preset) != 0:
+        raise DataError(
+            f"SoundFont {sound.soundfont} cannot be read or has no preset {preset[1]} in bank "
+            f"{preset[0]}; replace or remove it"
+        )
+    synth.cc(channel, 91, sound.reverb)
+    synth.cc(channel, 93, sound.chorus)
+    blocks, now = [], 0
+    for time, _, (method, *arguments) in [*events, (seconds, 0, (None,))]:
+        if (samples := round(time * rate) - now) > 0:
+            blocks.append(synth.get_samples(samples))
+            now += samples
+        if method is not None:
+            getattr(synth, method)(channel, *arguments)
+    return np.concatenate(blocks).reshape(-1, 2).astype(np.float32) / np.float32(32768)
+
+
+def _missing(what: str) -> DependencyError:
+    return DependencyError(
+        f"rendering MIDI needs {what}; pip install 'instglow[render]' and install FluidSynth "
+        "(Debian: apt install libfluidsynth3; macOS: brew install fluid-synth)"
+    )
