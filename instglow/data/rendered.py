@@ -176,10 +176,9 @@ def _passages(
     manifest: dict[str, Any],
 ) -> Iterator[tuple[Part, float, float]]:
     """(part, start, seconds) without end, unless no piece has a passage; notes malformed files."""
-    queues: dict[str, deque[str]] = {}
+    queues: dict[tuple[str, ...], deque[str]] = {}
     for index in rng.permutation(len(pieces)):
-        *folders, _ = pieces[index].split("/")
-        queues.setdefault(folders[0] if folders else "", deque()).append(pieces[index])
+        queues.setdefault(Path(pieces[index]).parts[:-1][:1], deque()).append(pieces[index])
     parts: dict[str, list[Part]] = {}
     waiting: dict[str, list[tuple[Part, float, float]]] = {}
     while any(queues.values()):
