@@ -90,12 +90,7 @@ class CrossFade:
         if index + 1 == len(self.chunks):
             return joined
         finished = self.chunks[index + 1].start - chunk.start
-        # Of three chunks that share samples the first ends where the third begins:
-        # no more than two are ever mixed.
-        stop = chunk.stop
-        if index + 2 < len(self.chunks):
-            stop = min(stop, self.chunks[index + 2].start)
-        self._tail = joined[..., finished : stop - chunk.start].clone()
+        self._tail = joined[..., finished:].clone()
         return joined[..., :finished]
 
 
