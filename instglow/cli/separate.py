@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from instglow import __version__
 from instglow.api import load_priors
-from instglow.audio.io import AudioFile, StemWriter
+from instglow.audio.io import AudioFile
+from instglow.audio.stems import StemWriter
 from instglow.cli.parser import Parser
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry

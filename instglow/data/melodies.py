@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,9 @@ class Melodies:
         """The top line of every instrument that can be sung; none if the file is damaged."""
         if path not in self._lines:
             try:
-                midi = _pretty_midi().PrettyMIDI(str(path))
+                with warnings.catch_warnings():  # of tempo changes in odd tracks
+                    warnings.simplefilter("ignore")
+                    midi = _pretty_midi().PrettyMIDI(str(path))
             except (OSError, ValueError, KeyError, IndexError, EOFError, TypeError):
                 midi = None
             parts = [part for part in midi.instruments if not part.is_drum] if midi else []
@@ -116,7 +120,7 @@ def _top_line(notes: Sequence[Any]) -> list[Note]:
 def _excerpt(line: list[Note], seconds: float, rng: np.random.Generator) -> list[Note]:
     """Part of a line at a tempo to sing, short notes left out, long rests shortened."""
     chosen = line[rng.integers(max(1, len(line) - 12)) :]
-    median = float(np.median([b.start - a.start for a, b in zip(line, line[1:], strict=False)]))
+    median = float(np.median([b.start - a.start for a, b in pairwise(line)]))
     tempo = rng.uniform(0.24, 0.6) / max(median, 0.02)
     notes: list[Note] = []
     now, before, rest = 0.0, chosen[0].start, rng.uniform(0.3, 1.0)
@@ -192,7 +196,7 @@ def _breathe(notes: list[Note], seconds: float, rng: np.random.Generator) -> lis
 def _tie(notes: list[Note], rng: np.random.Generator) -> list[Note]:
     """Some notes are sung on one vowel, the short ones mostly."""
     tied = [notes[0]]
-    for before, note in zip(notes, notes[1:], strict=False):
+    for before, note in pairwise(notes):
         likely = 0.6 if note.end - note.start < 0.18 else 0.12
         joined = note.start - before.end < 0.02 and note.pitch != before.pitch
         tied.append(replace(note, tied=bool(joined and rng.random() < likely)))

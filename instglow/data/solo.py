@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from instglow.audio.io import read, resample
+from instglow.audio.io import read
+from instglow.audio.resample import resample
 from instglow.errors import AudioError, DataError
 
 Split = Literal["train", "held-out"]

@@ -15,6 +15,9 @@ from scipy.ndimage import gaussian_filter1d
 from instglow.data.melodies import Note
 from instglow.data.speech import FRAME, Speech, Syllable, require_vocoder
 
+MEAN_SPECTRUM = {500: 0.0, 1200: -7.0, 2400: -14.0, 4000: -23.0, 6500: -21.5, 9500: -23.5}
+"""Hz -> decibels per Hz: the mean of a few recordings of solo singing, consonants included."""
+
 
 @dataclass(frozen=True)
 class Singer:
@@ -25,14 +28,14 @@ class Singer:
         breath: share of noise added to voiced sounds, 0 to 1.
         vibrato: (Hz, cents) that a long note reaches.
         glide: seconds from one pitch to the next.
-        tilt: decibels per octave above 1 kHz, added to the speaker's spectrum.
+        bright: decibels per octave above 500 Hz, added to the spectrum of a mean singer.
     """
 
     formants: float = 1.0
     breath: float = 0.1
     vibrato: tuple[float, float] = (5.5, 30.0)
     glide: float = 0.06
-    tilt: float = 0.0
+    bright: float = 0.0
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Singer:
@@ -42,7 +45,7 @@ class Singer:
             breath=rng.uniform(0, 0.35) ** 1.5,
             vibrato=(rng.uniform(4.6, 6.6), rng.uniform(10, 70)),
             glide=rng.uniform(0.03, 0.11),
-            tilt=rng.uniform(-3, 2),
+            bright=rng.uniform(-2, 1.5),
         )
 
 
@@ -111,13 +114,12 @@ def loudness_curve(notes: Sequence[Note], frames: int, rng: np.random.Generator)
             continue
         part = np.linspace(0, 1, last - first)
         seconds = part * (note.end - note.start)
-        gain = rng.normal(0, 2) + 0.2 * (note.pitch - np.mean([n.pitch for n in notes]))
-        gain = gain + rng.uniform(0, 4) * np.sin(np.pi * part ** rng.uniform(0.5, 1.5)) - 2
+        level = rng.normal(0, 2) + 0.2 * (note.pitch - np.mean([n.pitch for n in notes]))
+        gain = level + rng.uniform(0, 4) * np.sin(np.pi * part ** rng.uniform(0.5, 1.5)) - 2
         gain = gain - rng.uniform(0, 5) * np.exp(-seconds / 0.05) * (not note.tied)
         if following is None or following.start - note.end > 0.1:
-            gain = gain - rng.uniform(6, 14) * (1 - (note.end - note.start - seconds) / 0.15).clip(
-                0
-            )
+            left = note.end - note.start - seconds
+            gain = gain - rng.uniform(6, 14) * (1 - left / 0.2).clip(0)
         curve[first:last] = gain
     return gaussian_filter1d(curve, 4) + 1.5 * _wander(frames, 0.2, rng)
 
@@ -157,16 +159,20 @@ def sing_line(
     strength = np.log(np.exp(envelope).mean(1) + 1e-12)
     level = np.median(strength[voiced]) if voiced.any() else 0.0
     even = gaussian_filter1d(np.where(voiced, 0.6 * (level - strength).clip(-2, 2), 0.0), 8)
-    octaves = np.log2(frequencies.clip(250) / 1000).clip(-2, 3)
     gain = loudness_curve(notes, frames, rng)
-    # Singing louder is singing brighter.
-    decibels = gain[:, None] + octaves * (singer.tilt + 0.15 * gain.clip(-10, 6))[:, None]
+    brighter = 0.15 * gain.clip(-10, 6)[:, None]  # singing louder is singing brighter
+    octaves = np.log2(frequencies.clip(500) / 1000)
+    decibels = (
+        gain[:, None] + brighter * octaves + _equaliser(envelope[~silent], frequencies, singer)
+    )
+    edge = 2 * gaussian_filter1d((~silent).astype(float), 8) - 1  # no voice starts or stops at once
+    decibels = decibels + 20 * np.log10(edge.clip(0.01, 1))[:, None]
     envelope = envelope + even[:, None] + decibels * np.log(10) / 10
     envelope[silent] = -25.0
     envelope = gaussian_filter1d(envelope, 1.0, axis=0)  # no clicks where two recordings meet
 
     # Above some kilohertz every throat is noisy; a vocoder's pulses would buzz there.
-    floor = (0.75 * (frequencies - 2500) / 6000).clip(0, 0.75) ** 2 + singer.breath
+    floor = (0.58 * (frequencies - 3000) / 6000).clip(0, 0.58) ** 2 + singer.breath
     floor = (floor * (frequencies / 1500).clip(0.1, 1)).clip(0, 0.95)
     aperiodicity = np.where(voiced[:, None], np.maximum(aperiodicity, floor), 1.0)
     f0 = np.where(voiced, pitch_curve(notes, frames, singer, rng), 0.0)
@@ -175,6 +181,20 @@ def sing_line(
     wave = require_vocoder().synthesize(*ready, sample_rate, FRAME * 1000)
     samples = round(seconds * sample_rate)
     return np.pad(wave, (0, max(0, samples - len(wave))))[:samples]
+
+
+def _equaliser(envelope: np.ndarray, frequencies: np.ndarray, singer: Singer) -> np.ndarray:
+    """(bins,) decibels, three quarters of the way from the speaker's mean spectrum to a singer's.
+
+    Synthesised speech is duller than singing, each voice in its own manner.
+    """
+    mean = 10 * np.log10(np.exp(envelope).mean(0) + 1e-12)
+    centres = np.array(list(MEAN_SPECTRUM))
+    levels = [mean[np.abs(np.log2(frequencies.clip(1) / f)) < 0.4].mean() for f in centres]
+    octaves = np.log2(centres / centres[0])
+    wanted = np.array(list(MEAN_SPECTRUM.values())) + singer.bright * octaves
+    change = 0.75 * (wanted - (np.array(levels) - levels[0])).clip(-20, 26)
+    return np.interp(np.log2(frequencies.clip(1) / centres[0]), octaves, change)
 
 
 def _wander(frames: int, seconds: float, rng: np.random.Generator) -> np.ndarray:

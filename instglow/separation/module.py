@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from instglow.audio.chunks import Chunk, CrossFade
-from instglow.audio.io import AudioFile, StemWriter
+from instglow.audio.io import AudioFile
+from instglow.audio.stems import StemWriter
 from instglow.separation.search import OnStep
 from instglow.separation.separator import SeparatedChunk, SeparationEngine
 

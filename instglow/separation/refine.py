@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from instglow.audio.frontend import Frontend
-from instglow.audio.io import resample
+from instglow.audio.resample import resample
 
 _FLOOR = 1e-8
 

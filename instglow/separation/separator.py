@@ -10,7 +10,7 @@ from torch import Tensor
 
 from instglow.audio.chunks import Chunk, CrossFade, plan
 from instglow.audio.frontend import Frontend
-from instglow.audio.io import resample
+from instglow.audio.resample import resample
 from instglow.errors import AudioError, ConfigError, FrontendMismatch
 from instglow.prior import Prior
 from instglow.separation.presets import Preset, preset

@@ -14,7 +14,9 @@ import soundfile
 import torch
 
 from instglow.audio import io
-from instglow.audio.io import AudioFile, StemWriter, read, resample, write
+from instglow.audio.io import AudioFile, read
+from instglow.audio.resample import resample
+from instglow.audio.stems import StemWriter, write
 from instglow.errors import AudioError, ConfigError, DependencyError, OutputError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg not installed")
@@ -201,6 +203,20 @@ def test_a_playlist_is_not_followed(tmp_path):
     path = tmp_path / "a.m3u8"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://127.0.0.1:9/a.ts\n")
     assert refused(path) == "a playlist, not a recording; name the files in it"
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.ogg"])
+def test_mp3_and_ogg_need_no_ffmpeg(tmp_path, temporary_files, monkeypatch, name):
+    wave = 0.5 * torch.sin(torch.arange(44100) * 0.05)
+    soundfile.write(tmp_path / name, wave.numpy(), 44100)
+    monkeypatch.setenv("PATH", "")
+    with AudioFile(tmp_path / name) as file:
+        assert abs(file.samples - 44100) < 2500
+        piece = file.read(20000, 1000)
+        whole = file.read(0, file.samples)
+    assert torch.equal(piece, whole[:, 20000:21000])
+    assert abs(float(whole.square().mean() / wave.square().mean()) - 1) < 0.1
+    assert not list(temporary_files.iterdir())
 
 
 def test_ffmpeg_missing(tmp_path, monkeypatch):

@@ -1,0 +1,138 @@
+"""From solo recordings to stems through the commands alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from commands import instglow
+
+RATE = 22050
+TINY = (
+    *("--model.prior.init_args.steps", 2),
+    *("--model.prior.init_args.hidden", 8),
+    *("--model.prior.init_args.layers", 1),
+    *("--data.seconds", 0.5),
+    *("--data.batch_size", 4),
+    *("--data.segments_per_epoch", 60),
+    *("--trainer.accelerator", "cpu"),
+)
+
+
+def melody(low: float, seed: int, seconds: float = 6.0) -> torch.Tensor:
+    """(samples,) notes of a harmonic instrument, four a second."""
+    generator = torch.Generator().manual_seed(seed)
+    length = RATE // 4
+    time = torch.arange(length) / RATE
+    notes = []
+    for pitch in torch.randint(0, 12, (int(seconds * 4),), generator=generator):
+        hertz = low * 2 ** (float(pitch) / 12)
+        partials = [torch.sin(2 * torch.pi * hertz * k * time) / k for k in range(1, 6)]
+        notes.append(torch.stack(partials).sum(0) * torch.exp(-6 * time))
+    return 0.2 * torch.cat(notes)
+
+
+def solos(folder: Path, low: float) -> None:
+    folder.mkdir(parents=True)
+    for seed in range(3):
+        soundfile.write(folder / f"take{seed}.wav", melody(low, seed), RATE)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A folder with recordings of two instruments and a song in which both play."""
+    folder = tmp_path_factory.mktemp("project")
+    solos(folder / "data" / "bass", 60.0)
+    solos(folder / "data" / "guitar", 400.0)
+    song = melody(60.0, 9, 3.0) + melody(400.0, 10, 3.0)
+    soundfile.write(folder / "song.wav", torch.stack([song, 0.5 * song], 1), RATE)
+    return folder
+
+
+def test_fit_resume_register_separate_remove(project):
+    # train bass: thirty steps, registered at the end
+    done = instglow("fit", "--config", "bass.yaml", *TINY, "--trainer.max_steps", 30, cwd=project)
+    assert "registered prior 'bass'" in done.stdout
+    run = project / "runs" / "bass" / "1"
+    assert {path.name for path in run.iterdir()} == {"best.ckpt", "last.ckpt", "config.yaml"}
+
+    # a second run of the same name is refused before it trains
+    refused = instglow(
+        *("fit", "--config", "bass.yaml", *TINY, "--trainer.max_steps", 30), cwd=project, status=2
+    )
+    assert "prior 'bass' is registered already" in refused.stderr
+    assert "--publish.replace true" in refused.stderr
+
+    # guitar: fifteen steps, killed as it were; resumed to thirty; registered by hand
+    fit = ("fit", "--config", "guitar.yaml", *TINY, "--publish.enabled", "false")
+    instglow(*fit, "--trainer.max_steps", 15, cwd=project)
+    last = project / "runs" / "guitar" / "1" / "last.ckpt"
+    instglow(*fit, "--trainer.max_steps", 30, "--ckpt_path", last, cwd=project)
+    resumed = project / "runs" / "guitar" / "2" / "last.ckpt"
+    assert torch.load(resumed, weights_only=True)["global_step"] == 30
+    before = fingerprints(project)
+    done = instglow("add-prior", "guitar", cwd=project)
+    assert "added prior 'guitar'" in done.stdout
+    after = fingerprints(project)
+    assert {path: after[path] for path in before} == before
+
+    # measured on the held-out recordings
+    done = instglow("validate", "--config", "guitar.yaml", *TINY, "--ckpt_path", last, cwd=project)
+    assert "held-out/bits_per_dim" in done.stdout
+    done = instglow("test", "--config", "guitar.yaml", *TINY, "--ckpt_path", last, cwd=project)
+    assert "test/bits_per_dim" in done.stdout
+
+    # listed and shown
+    listed = json.loads(instglow("list-priors", "--json", cwd=project).stdout)
+    mine = [prior["name"] for prior in listed if "user data" in json.dumps(prior)]
+    assert mine == ["bass", "guitar"]
+    shown = instglow("show-prior", "guitar", cwd=project).stdout
+    assert "glow" in shown
+    assert "bits_per_dim" in shown
+
+    # separated with the new prior
+    done = instglow(
+        *("separate", "song.wav", "--priors", "bass,guitar", "--steps", 5), cwd=project
+    )
+    assert "real-time factor" in done.stdout
+    stems = {}
+    for name in ("bass", "guitar"):
+        stems[name], rate = soundfile.read(project / "separated" / "song" / f"{name}.wav")
+        assert rate == RATE
+    song, _ = soundfile.read(project / "song.wav")
+    assert stems["bass"].shape == song.shape
+    error = ((stems["bass"] + stems["guitar"] - song) ** 2).mean() / (song**2).mean()
+    assert error < 1e-6
+    report = json.loads((project / "separated" / "song" / "separation.json").read_text())
+    assert report["search"]["steps"] == 5
+    assert set(report["priors"]) == {"bass", "guitar"}
+
+    # removed; what is shipped under that name is visible again
+    instglow("remove-prior", "bass", cwd=project)
+    left = json.loads(instglow("list-priors", "--json", cwd=project).stdout)
+    assert [prior["name"] for prior in left if "user data" in json.dumps(prior)] == ["guitar"]
+
+
+def fingerprints(project: Path) -> dict[Path, bytes]:
+    """Every file of every registered prior."""
+    return {
+        path: path.read_bytes()
+        for path in (project / ".local" / "share" / "instglow" / "priors").rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(project, tmp_path):
+    def weights(folder: Path) -> dict[str, torch.Tensor]:
+        return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+    # planned for thirty steps both times, so that the learning rate falls alike
+    fit = ("fit", "--config", "bass.yaml", *TINY, "--publish.enabled", "false")
+    fit = (*fit, "--trainer.max_steps", 30, "--checkpoint.folder")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    instglow(*fit, whole, cwd=project)
+    instglow(*fit, halves, "--trainer.max_epochs", 1, cwd=project)
+    assert torch.load(halves / "last.ckpt", weights_only=True)["global_step"] == 15
+    instglow(*fit, halves, "--ckpt_path", halves / "last.ckpt", cwd=project)
+    torch.testing.assert_close(weights(halves), weights(whole), rtol=0, atol=1e-6)
