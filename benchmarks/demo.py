@@ -30,9 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     (song,) = songs(EXAMPLES)
     folder = separated_by_command(song, arguments.priors, arguments.out)
-    rows = {
-        name: sdr(song, METHODS[name](song)) for name in ("mixture / N", "NMF priors")
-    }
+    rows = {name: sdr(song, METHODS[name](song)) for name in ("mixture / N", "NMF priors")}
     stems = {name: read(folder / f"{name}.wav")[0] for name in song.stems}
     rows["Glow priors"] = sdr(song, stems)
     rows["ideal ratio mask"] = sdr(song, METHODS["ideal ratio mask"](song))

@@ -10,9 +10,9 @@ from songs import METHODS, sdr, songs, table
 
 HEADER = """# Results
 
-Written by `make results`; global SDR, 10 log₁₀ ‖s‖² / ‖s − ŝ‖² over the whole stem, mean over songs.
-No prior saw these songs, or the SoundFonts of the example, in training. Every song is separated
-with one prior for each of its stems.
+Written by `make results`. Global SDR, 10 log₁₀ ‖s‖² / ‖s − ŝ‖² over the whole stem, mean over
+songs. No prior saw these songs, or the SoundFonts of the example, in training. Every song is
+separated with one prior for each of its stems.
 """
 
 

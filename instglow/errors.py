@@ -1,4 +1,4 @@
-"""What a user can cause. The command line prints the message as one line and exits with status 2."""
+"""What a user can cause: the command line prints one line and exits with status 2."""
 
 
 class InstGlowError(Exception):

@@ -1,4 +1,4 @@
-"""What a family of priors must offer. Nothing here, or in the search that uses it, is Glow-shaped."""
+"""What a family of priors must offer. Nothing here, or in the search, is Glow-shaped."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ _EXACT = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "
 _UNKNOWN_LENGTH = 2**62  # libsndfile's length of a flac that was written into a pipe is 2^63 - 1
 _BLOCK = 2**20  # values read at once by `AudioFile.check`
 
+
 class AudioFile:
     """One recording, read piece by piece; a context manager.
 
@@ -169,9 +170,12 @@ def _decode(path: Path, file: soundfile.SoundFile | None) -> Path:
 
 def _decode_from_start(path: Path, file: soundfile.SoundFile, name: str) -> None:
     try:
-        with file, soundfile.SoundFile(
-            name, "w", file.samplerate, file.channels, "FLOAT", format="RF64"
-        ) as decoded:
+        with (
+            file,
+            soundfile.SoundFile(
+                name, "w", file.samplerate, file.channels, "FLOAT", format="RF64"
+            ) as decoded,
+        ):
             while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
                 decoded.write(block)
     except soundfile.SoundFileError as error:
@@ -210,5 +214,3 @@ def _reason(path: Path, decoded: str, complaint: str) -> str:
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     last = lines[-1].removeprefix(f"file:{path}: ") if lines else "no reason given"
     return f"{path}: not a recording that ffmpeg can read ({last}); convert it to wav or flac"
-
-

@@ -35,9 +35,7 @@ def run(argv: list[str], prog: str) -> None:
     engine = SeparationEngine(
         load_priors(names, registry), _preset(arguments), arguments.segment, arguments.overlap
     )
-    priors = {
-        name: {"sha256": registry.find(name).require_card().sha256} for name in engine.stems
-    }
+    priors = {name: {"sha256": registry.find(name).require_card().sha256} for name in engine.stems}
     for song in _songs(arguments.songs):
         folder = arguments.out / song.stem
         report = _separate(song, folder, engine, arguments)
@@ -50,9 +48,7 @@ def run(argv: list[str], prog: str) -> None:
         )
 
 
-def _separate(
-    song: Path, folder: Path, engine: SeparationEngine, arguments: Any
-) -> dict[str, Any]:
+def _separate(song: Path, folder: Path, engine: SeparationEngine, arguments: Any) -> dict[str, Any]:
     with AudioFile(song) as opened:
         targets = {name: folder / f"{name}.{arguments.format}" for name in engine.stems}
         report = folder / REPORT
@@ -95,9 +91,7 @@ def _separate(
 class _Progress:
     """A bar over all iterations of all chunks, with the objective and the time left."""
 
-    def __init__(
-        self, name: str, engine: SeparationEngine, song: AudioFile, quiet: bool
-    ) -> None:
+    def __init__(self, name: str, engine: SeparationEngine, song: AudioFile, quiet: bool) -> None:
         self.steps = engine.how.search.steps
         total = self.steps * len(engine.chunks(song.samples, song.sample_rate))
         self.bar = tqdm(
@@ -169,10 +163,18 @@ def _parser(prog: str) -> Parser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace stems that exist")
     parser.add_argument(
-        "-d", "--device", choices=("auto", "cpu", "gpu", "mps"), default="auto", help="default: auto"
+        "-d",
+        "--device",
+        choices=("auto", "cpu", "gpu", "mps"),
+        default="auto",
+        help="default: auto",
     )
     parser.add_argument(
-        "--segment", type=float, default=60.0, metavar="S", help="longest chunk in seconds, up to 60"
+        "--segment",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="longest chunk in seconds, up to 60",
     )
     parser.add_argument(
         "--overlap", type=float, default=1.0, metavar="S", help="seconds that chunks fade over"

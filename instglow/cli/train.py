@@ -7,6 +7,7 @@ import os
 import warnings
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -47,7 +48,7 @@ class _Parser(LightningArgumentParser):
 
 
 class _TrainCLI(LightningCLI):
-    def init_parser(self, **kwargs: object) -> LightningArgumentParser:
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Our parser for each subcommand."""
         parser = _Parser(**kwargs)
         parser.add_argument("-c", "--config", action="config", help="a YAML file; can be repeated")

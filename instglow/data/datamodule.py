@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from instglow.data.segments import Gate, SoloSegments
 from instglow.data.solo import SoloSource
+from instglow.prior import Prior
 
 
 class SoloData(LightningDataModule):
@@ -48,7 +49,9 @@ class SoloData(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Decode and cut what the stage needs."""
         assert self.trainer is not None
-        frontend = self.trainer.lightning_module.prior.frontend
+        prior = self.trainer.lightning_module.prior
+        assert isinstance(prior, Prior)
+        frontend = prior.frontend
         # whole frames, an even number of them: what a squeeze takes without padding
         hops = 2 * round(self.seconds * frontend.sample_rate / frontend.hop_length / 2)
         samples = max(2, hops) * frontend.hop_length - frontend.hop_length

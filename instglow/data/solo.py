@@ -56,6 +56,10 @@ class SoloFolder:
             if (path in held_out) == (split == "held-out"):
                 yield _mono(path, sample_rate)
 
+    def everything(self, sample_rate: int) -> Iterator[Tensor]:
+        """All recordings of `folder`, whatever is held out."""
+        return (_mono(path, sample_rate) for path in _audio_files(self.folder))
+
 
 def _audio_files(folder: Path) -> list[Path]:
     if not folder.is_dir():

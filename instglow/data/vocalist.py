@@ -174,7 +174,10 @@ def sing_line(
     # Above some kilohertz every throat is noisy; a vocoder's pulses would buzz there.
     floor = (0.58 * (frequencies - 3000) / 6000).clip(0, 0.58) ** 2 + singer.breath
     floor = (floor * (frequencies / 1500).clip(0.1, 1)).clip(0, 0.95)
-    aperiodicity = np.where(voiced[:, None], np.maximum(aperiodicity, floor), 1.0)
+    # Overtones reach further up in song than in speech: a clear vowel has only so much noise.
+    clear = voiced & (aperiodicity[:, frequencies < 2500].mean(1) < 0.25)
+    most = np.where(clear[:, None], floor + 0.3, 1.0)
+    aperiodicity = np.where(voiced[:, None], aperiodicity.clip(floor, most), 1.0)
     f0 = np.where(voiced, pitch_curve(notes, frames, singer, rng), 0.0)
     parts = (f0, np.exp(envelope), aperiodicity.clip(1e-3, 1.0))
     ready = [np.ascontiguousarray(part, dtype=np.float64) for part in parts]

@@ -64,7 +64,8 @@ def _configuration(path: Path) -> dict[str, Any]:
     }
     for section, keys in wanted.items():
         values = config.get(section) if isinstance(config, dict) else None
-        missing = [key for key in keys if not isinstance(values, dict) or key not in values]
+        values = values if isinstance(values, dict) else {}
+        missing = [key for key in keys if key not in values]
         if missing:
             raise ConfigError(f"{path} lacks {', '.join(missing)} under {section!r}")
         strange = [key for key in keys if not isinstance(values[key], int)]
@@ -77,8 +78,8 @@ def _build(config: dict[str, Any]) -> GlowPrior:
     model, data = config["model"], config["data"]
     if model["n_sqz"] != 2 or data["win_length"] != data["filter_length"]:
         raise ConfigError(
-            f"n_sqz {model['n_sqz']} with a window of {data['win_length']} in {data['filter_length']} "
-            "samples: only n_sqz 2 with a window as long as the FFT can be imported"
+            f"n_sqz {model['n_sqz']} and a window of {data['win_length']} samples in an FFT of "
+            f"{data['filter_length']}: only n_sqz 2 and equal lengths can be imported"
         )
     architecture = {ours: model[theirs] for theirs, ours in _MODEL_KEYS.items()}
     architecture["bounded"] = bool(architecture["bounded"])
@@ -120,7 +121,7 @@ def _copy(prior: GlowPrior, theirs: dict[str, Tensor], where: Path) -> None:
         wanted[network + "start.bias"] = _get(theirs, coupling + "start.bias", where)
         wanted[network + "end.weight"] = _get(theirs, coupling + "end.weight", where)[both]
         wanted[network + "end.bias"] = _get(theirs, coupling + "end.bias", where)[both]
-        for layer in range(len(flow.steps[number].coupling.network.gates)):
+        for layer in range(prior.architecture["layers"]):
             for mine, name in (("gates", "in_layers"), ("mixes", "res_skip_layers")):
                 source = f"{coupling}wn.{name}.{layer}"
                 wanted[f"{network}{mine}.{layer}.weight"] = _folded(theirs, source, where)
@@ -148,7 +149,9 @@ def _folded(theirs: dict[str, Tensor], name: str, where: Path) -> Tensor:
 
 def _get(theirs: dict[str, Tensor], name: str, where: Path) -> Tensor:
     if not isinstance(theirs.get(name), Tensor):
-        raise WeightsError(f"{where} lacks the tensor {name}; is the config.json that of this model?")
+        raise WeightsError(
+            f"{where} lacks the tensor {name}; is the config.json that of this model?"
+        )
     return theirs[name]
 
 

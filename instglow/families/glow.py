@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as nnf
@@ -50,7 +50,7 @@ class GlowPrior(Trainable):
         level: float = 0.0,
     ) -> None:
         channels = channels or frontend.bins // 2 * 2
-        network = {
+        network: dict[str, Any] = {
             "steps": steps,
             "hidden": hidden,
             "layers": layers,
@@ -78,7 +78,7 @@ class GlowPrior(Trainable):
         self,
         batch: int,
         frames: int,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - the mode needs no chance
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """-> (batch, channels, frames rounded up to even) zeros: the mode of the latent."""
         like = next(self.parameters())

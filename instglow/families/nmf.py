@@ -75,7 +75,7 @@ class NMFPrior(Trainable):
     def loss(
         self,
         magnitude: Tensor,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - nothing here is drawn
+        generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """The generalised Kullback-Leibler divergence a dimension, relative to the mean level."""
         model = torch.matmul(self.atoms, self.activations(magnitude)).clamp(min=_FLOOR)

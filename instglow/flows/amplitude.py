@@ -25,7 +25,9 @@ class Linear(Amplitude):
         """Any shape -> the same, and (batch,) zeros."""
         return x, x.new_zeros(x.shape[0])
 
-    inverse = forward
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Any shape -> the same, and (batch,) zeros."""
+        return self.forward(y)
 
 
 class Power(Amplitude):
@@ -76,7 +78,9 @@ class SymmetricLog(Amplitude):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Any shape -> the same, and (batch,) log|dy/dx|."""
         size = x.abs()
-        return x.sign() * torch.log1p(size / self.floor), -(self.floor + size).log().flatten(1).sum(1)
+        return x.sign() * torch.log1p(size / self.floor), -(self.floor + size).log().flatten(1).sum(
+            1
+        )
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Any shape -> the same, and (batch,) log|dx/dy|."""

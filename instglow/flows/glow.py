@@ -89,6 +89,7 @@ class Glow(nn.Module):
         """Latent (batch, channels, even frames) -> data of that shape, and (batch,) log|dx/dz|."""
         x, ladj = self.squeeze(z), z.new_zeros(z.shape[0])
         for step in reversed(self.steps):
+            assert isinstance(step, FlowStep)
             x, term = step.inverse(x)
             ladj = ladj + term
         return self.squeeze.inverse(x, z.shape[-1]), ladj

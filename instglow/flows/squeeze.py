@@ -10,10 +10,11 @@ from torch import Tensor
 class Squeeze:
     """(batch, bins, frames) ◀▶ (batch, 2 · bins, frames / 2); a permutation, so its ladj is 0.
 
-    The channels of the result are, in this order: even bins of the even frame, odd bins of the even
-    frame, even bins of the odd frame, odd bins of the odd frame. So the halves that `AffineCoupling`
-    takes are the two frames, and the four quarters are what `GroupedConv1x1` mixes. GlowTTS
-    interleaves the bins instead and permutes inside every 1×1 convolution; the maps are the same.
+    The channels of the result are, in this order: even bins of the even frame, odd bins of the
+    even frame, even bins of the odd frame, odd bins of the odd frame. So the halves that
+    `AffineCoupling` takes are the two frames, and the four quarters are what `GroupedConv1x1`
+    mixes. GlowTTS interleaves the bins instead and permutes inside every 1×1 convolution; the maps
+    are the same.
     """
 
     def __call__(self, x: Tensor) -> Tensor:

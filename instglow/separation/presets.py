@@ -29,9 +29,7 @@ PRESETS = {
     "paper": Preset(LatentSearch(), MixturePhase(), match_level=False),
     # What measured best at its cost: docs/results.md
     "default": Preset(
-        LatentSearch(
-            steps=40, learning_rate=0.05, latent_weight=1.0, relative=True, signed=False
-        ),
+        LatentSearch(steps=40, learning_rate=0.05, latent_weight=1.0, relative=True, signed=False),
         RatioMask(),
     ),
 }

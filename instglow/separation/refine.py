@@ -101,9 +101,7 @@ class RatioMask:
         if known < native.bins:
             octave = loudness[:, :, top // 2 : top].sum(2, keepdim=True)
             share = octave / octave.sum(1, keepdim=True)
-            wide = torch.cat(
-                [wide[:, :, :known], share.expand(-1, -1, native.bins - known, -1)], 2
-            )
+            wide = torch.cat([wide[:, :, :known], share.expand(-1, -1, native.bins - known, -1)], 2)
         return wide
 
 

@@ -61,11 +61,14 @@ class LatentSearch:
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
-            raise ConfigError(f"divergence {self.divergence!r} is not one of {', '.join(DIVERGENCES)}")
+            raise ConfigError(
+                f"divergence {self.divergence!r} is not one of {', '.join(DIVERGENCES)}"
+            )
         if self.steps < 1 or not self.learning_rate > 0 or not self.latent_weight >= 0:
             raise ConfigError(
-                f"a search of {self.steps} steps at learning rate {self.learning_rate} with latent "
-                f"weight {self.latent_weight} is none: steps and rate must be above 0, weight at least 0"
+                f"a search of {self.steps} steps at learning rate {self.learning_rate} with "
+                f"latent weight {self.latent_weight} is none: steps and rate must be above 0, the "
+                "weight at least 0"
             )
 
     def __call__(

@@ -1,4 +1,4 @@
-"""The engine: priors, a search and a refinement make stems of a mixture. It needs no command line."""
+"""The engine: priors, a search and a refinement make stems of a mixture."""
 
 from __future__ import annotations
 

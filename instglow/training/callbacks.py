@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from instglow.errors import PriorExists
 from instglow.registry import Registry, validate_name
+from instglow.training.module import PriorTraining
 from instglow.training.publish import RUNS, publish, source_from
 
 
@@ -32,9 +33,14 @@ class Checkpoints(ModelCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Choose the folder, now that the instrument is known."""
         if self.dirpath is None and stage == "fit":
-            instrument = Path(trainer.default_root_dir) / RUNS / pl_module.instrument
+            instrument = Path(trainer.default_root_dir) / RUNS / _instrument(pl_module)
             self.dirpath = trainer.strategy.broadcast(str(_next_number(instrument)))
         super().setup(trainer, pl_module, stage)
+
+
+def _instrument(module: LightningModule) -> str:
+    assert isinstance(module, PriorTraining)
+    return module.instrument
 
 
 def _next_number(folder: Path) -> Path:
@@ -72,7 +78,7 @@ class Publish(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse before hours of training, not after."""
-        name = validate_name(pl_module.instrument)
+        name = validate_name(_instrument(pl_module))
         if stage != "fit" or not self.enabled:
             return
         if self.replace is None:
@@ -93,9 +99,9 @@ class Publish(Callback):
         folder = publish(
             Path(checkpoints.best_model_path or checkpoints.last_model_path),
             self.registry,
-            pl_module.instrument,
+            _instrument(pl_module),
             replace=bool(self.replace),
             trained_on=self.trained_on,
             licence=self.licence,
         )
-        print(f"registered prior {pl_module.instrument!r} in {folder}")
+        print(f"registered prior {_instrument(pl_module)!r} in {folder}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from instglow.prior import Trainable
@@ -59,7 +60,7 @@ class PriorTraining(LightningModule):
         """(batch, samples) held-out segments; logs the mean of each term."""
         self._evaluate("test", wave, batch_index)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, warmed up, then cooled down over the steps that the trainer plans."""
         optimizer = torch.optim.Adam(self.prior.parameters(), lr=self.learning_rate)
         total = self.trainer.estimated_stepping_batches

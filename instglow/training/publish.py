@@ -103,4 +103,6 @@ def source_from(values: dict[str, Any]) -> Source:
     try:
         return Source(**{"hours": None, "licence": "unstated", **values})
     except TypeError as error:
-        raise ConfigError(f"publish.trained_on: {values} is not name, hours, licence, note") from error
+        raise ConfigError(
+            f"publish.trained_on: {values} is not name, hours, licence, note"
+        ) from error

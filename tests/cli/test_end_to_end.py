@@ -92,9 +92,7 @@ def test_fit_resume_register_separate_remove(project):
     assert "bits_per_dim" in shown
 
     # separated with the new prior
-    done = instglow(
-        *("separate", "song.wav", "--priors", "bass,guitar", "--steps", 5), cwd=project
-    )
+    done = instglow(*("separate", "song.wav", "--priors", "bass,guitar", "--steps", 5), cwd=project)
     assert "real-time factor" in done.stdout
     stems = {}
     for name in ("bass", "guitar"):

@@ -64,7 +64,11 @@ def authors_objective(magnitudes: torch.Tensor, priors, expected, weight: float,
 
 @pytest.mark.parametrize(
     ("golden", "weight", "space"),
-    [("search_mle", 0.0, "latent"), ("search_map_x", 0.05, "data"), ("search_map_z", 0.05, "latent")],
+    [
+        ("search_mle", 0.0, "latent"),
+        ("search_map_x", 0.05, "data"),
+        ("search_map_z", 0.05, "latent"),
+    ],
 )
 def test_searches_as_the_authors_code(priors, expected, golden, weight, space):
     search = LatentSearch(steps=20, learning_rate=0.01, latent_weight=weight, space=space)
@@ -104,7 +108,7 @@ def test_a_checkpoint_and_configuration_that_do_not_fit_are_named(tmp_path):
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     shutil.copy(GOLDEN / "alpha" / "config.json", tmp_path)
-    with pytest.raises(WeightsError, match="no checkpoint G_<step>.pth"):
+    with pytest.raises(WeightsError, match=r"no checkpoint G_<step>\.pth"):
         load_authors(tmp_path)
     (tmp_path / "G_1.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="not a checkpoint of plain tensors"):

@@ -84,7 +84,9 @@ def test_loudness_does_not_matter_where_levels_are_matched():
 
 def test_priors_of_different_spectrograms_are_refused():
     other = BandPrior(Frontend(44100, 64, 16), 0, 33)
-    with pytest.raises(FrontendMismatch, match=r"'low' was trained at 8000 Hz.*'violin' at 44100 Hz"):
+    with pytest.raises(
+        FrontendMismatch, match=r"'low' was trained at 8000 Hz.*'violin' at 44100 Hz"
+    ):
         Separator({**low_and_high(), "violin": other})
 
 
