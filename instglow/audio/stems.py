@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -44,12 +44,12 @@ class StemWriter:
         self.paths = {stem: Path(path) for stem, path in paths.items()}
         self.sample_rate, self.channels, self.subtype = sample_rate, channels, subtype
         self.overwrite = overwrite
-        self._temporary: dict[str, Path] = {}
+        self._temporary: dict[Path, Path] = {}  # where it goes -> where it is written
         self._files: dict[str, soundfile.SoundFile] = {}
         self._created: list[Path] = []
         for path in self.paths.values():
             _check_target(path, subtype)
-        self._refuse_existing()
+        self._refuse_existing(self.paths.values())
 
     def __enter__(self) -> StemWriter:
         try:
@@ -70,6 +70,11 @@ class StemWriter:
             with _as_output_error(self.paths[stem]):
                 self._files[stem].write(wave.detach().cpu().float().T.contiguous().numpy())
 
+    def add_text(self, path: Path, text: str) -> None:
+        """Write a small file that is published with the stems or not at all."""
+        with _as_output_error(path):
+            self._beside(path).write_text(text, encoding="utf-8")
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -82,19 +87,18 @@ class StemWriter:
         finally:
             self._discard()  # nothing is left to discard once all is published
 
-    def _refuse_existing(self) -> None:
-        for path in self.paths.values():
+    def _refuse_existing(self, paths: Iterable[Path]) -> None:
+        for path in paths:
             if not self.overwrite and path.exists():
                 raise OutputError(f"{path} exists already; use --overwrite or another folder")
 
     def _open(self, stem: str, path: Path) -> None:
         missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
             self._created.append(folder)
-        temporary = path.with_name(f".instglow-{secrets.token_hex(6)}.part")
+            folder.mkdir(exist_ok=True)
+        temporary = self._beside(path)
         temporary.touch(exist_ok=False)  # libsndfile would not say why it cannot create a file
-        self._temporary[stem] = temporary
         format_ = _FORMATS[path.suffix.lower()]
         file = soundfile.SoundFile(
             temporary, "w", self.sample_rate, self.channels, self.subtype, format=format_
@@ -105,16 +109,31 @@ class StemWriter:
             # (browsers among them) refuse even the shortest stem.
             soundfile._snd.sf_command(file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
 
+    def _beside(self, path: Path) -> Path:
+        self._temporary[path] = _hidden(path)
+        return self._temporary[path]
+
     def _publish(self) -> None:
         for stem, file in self._files.items():
             with _as_output_error(self.paths[stem]):
                 file.close()
-        self._refuse_existing()  # someone else may have written there meanwhile
-        for stem, path in self.paths.items():
-            with _as_output_error(path):
-                self._temporary[stem].replace(path)
-            del self._temporary[stem]
+        self._refuse_existing(self._temporary)  # someone else may have written there meanwhile
+        replaced: list[Path] = []
+        with contextlib.ExitStack() as undo:
+            for path, temporary in self._temporary.items():
+                with _as_output_error(path):
+                    if path.exists():
+                        kept = _hidden(path)
+                        undo.callback(_put_back, kept, path)
+                        path.replace(kept)
+                        replaced.append(kept)
+                    else:
+                        undo.callback(path.unlink, missing_ok=True)
+                    temporary.replace(path)
+            undo.pop_all()  # from here on the new files stay, whatever happens
         self._created.clear()
+        for kept in replaced:
+            kept.unlink()
 
     def _discard(self) -> None:
         for file in self._files.values():
@@ -132,6 +151,16 @@ def write(path: str | Path, wave: Tensor, sample_rate: int, subtype: str = "FLOA
     target = {"wave": Path(path)}
     with StemWriter(target, sample_rate, wave.shape[0], subtype, overwrite=True) as writer:
         writer.write({"wave": wave})
+
+
+def _hidden(path: Path) -> Path:
+    """A new name in the same folder."""
+    return path.with_name(f".instglow-{secrets.token_hex(6)}.part")
+
+
+def _put_back(kept: Path, path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # interrupted before it was moved away
+        kept.replace(path)
 
 
 def _check_target(path: Path, subtype: str) -> None:

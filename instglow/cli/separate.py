@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, replace
@@ -19,7 +18,7 @@ from instglow.audio.stems import StemWriter
 from instglow.cli.parser import Parser
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
-from instglow.separation.module import predict_song
+from instglow.separation.module import check_machine, predict_song
 from instglow.separation.presets import PRESETS, Preset, preset
 from instglow.separation.separator import SeparationEngine
 from instglow.training.interrupt import keyboard_interrupt
@@ -36,56 +35,90 @@ def run(argv: list[str], prog: str) -> None:
         load_priors(names, registry), _preset(arguments), arguments.segment, arguments.overlap
     )
     priors = {name: {"sha256": registry.find(name).require_card().sha256} for name in engine.stems}
-    for song in _songs(arguments.songs):
-        folder = arguments.out / song.stem
-        report = _separate(song, folder, engine, arguments)
-        report = {"instglow": __version__, "song": song.name, "priors": priors, **report}
-        _write_report(folder / REPORT, report)
+    check_machine(arguments.device, arguments.batch_size)
+    _check_songs(arguments.songs, engine, arguments)
+    for song in arguments.songs:
+        about = {"instglow": __version__, "song": song.name, "priors": priors}
+        report = _separate(song, engine, arguments, about)
         print(
-            f"{song.name}: {', '.join(engine.stems)} in {folder} ({report['seconds']:.1f} s for "
+            f"{song.name}: {', '.join(engine.stems)} in {arguments.out / song.stem} "
+            f"({report['seconds']:.1f} s for "
             f"{report['song_seconds']:.1f} s of music, real-time factor "
             f"{report['real_time_factor']:.2f})"
         )
 
 
-def _separate(song: Path, folder: Path, engine: SeparationEngine, arguments: Any) -> dict[str, Any]:
+def _check_songs(songs: list[Path], engine: SeparationEngine, arguments: Any) -> None:
+    """Refuse what cannot be separated or written before hours go into the first song."""
+    stems = [song.stem for song in songs]
+    for song in songs:
+        if stems.count(song.stem) > 1:
+            raise ConfigError(
+                f"two songs are called {song.stem!r} and would share a folder; separate them into "
+                "different ones with -o"
+            )
+        with AudioFile(song) as opened:
+            writer = _writer(song, opened, engine, arguments)
+            for target in writer.paths.values():
+                if any(target.exists() and target.samefile(song) for song in songs):
+                    raise OutputError(
+                        f"{target} is a song to separate and would be replaced by a stem of it; "
+                        "choose another folder as -o"
+                    )
+            opened.check()
+            engine.chunks(opened.samples, opened.sample_rate)
+
+
+def _writer(song: Path, opened: AudioFile, engine: SeparationEngine, arguments: Any) -> StemWriter:
+    folder = arguments.out / song.stem
+    report = folder / REPORT
+    if report.exists() and not arguments.overwrite:
+        raise OutputError(f"{report} exists; pass --overwrite, or another folder as -o")
+    return StemWriter(
+        {name: folder / f"{name}.{arguments.format}" for name in engine.stems},
+        opened.sample_rate,
+        opened.channels,
+        subtype=_SUBTYPES[arguments.format],
+        overwrite=arguments.overwrite,
+    )
+
+
+def _separate(
+    song: Path, engine: SeparationEngine, arguments: Any, about: dict[str, Any]
+) -> dict[str, Any]:
+    """-> the report, which begins with what is known of the separation before it starts."""
     with AudioFile(song) as opened:
-        targets = {name: folder / f"{name}.{arguments.format}" for name in engine.stems}
-        report = folder / REPORT
-        if report.exists() and not arguments.overwrite:
-            raise OutputError(f"{report} exists; pass --overwrite, or another folder as -o")
-        opened.check()
         started = time.perf_counter()
-        writer = StemWriter(
-            targets,
-            opened.sample_rate,
-            opened.channels,
-            subtype=_SUBTYPES[arguments.format],
-            overwrite=arguments.overwrite,
-        )
-        with writer, _Progress(song.name, engine, opened, arguments.quiet) as progress:
-            with keyboard_interrupt():
-                objectives = predict_song(
-                    engine,
-                    opened,
-                    writer,
-                    batch_size=arguments.batch_size,
-                    accelerator=arguments.device,
-                    on_step=progress.step,
-                )
-        seconds = time.perf_counter() - started
-        song_seconds = opened.samples / opened.sample_rate
-        return {
-            "preset": arguments.preset,
-            "search": asdict(engine.how.search),
-            "sample_rate": opened.sample_rate,
-            "channels": opened.channels,
-            "samples": opened.samples,
-            "objective": objectives,
-            "song_seconds": song_seconds,
-            "seconds": seconds,
-            "real_time_factor": seconds / song_seconds,
-        }
+        writer = _writer(song, opened, engine, arguments)
+        with (
+            writer,
+            _Progress(song.name, engine, opened, arguments.quiet) as progress,
+            keyboard_interrupt(),
+        ):
+            objectives = predict_song(
+                engine,
+                opened,
+                writer,
+                batch_size=arguments.batch_size,
+                accelerator=arguments.device,
+                on_step=progress.step,
+            )
+            seconds = time.perf_counter() - started
+            song_seconds = opened.samples / opened.sample_rate
+            report = {
+                **about,
+                "preset": arguments.preset,
+                "search": asdict(engine.how.search),
+                "sample_rate": opened.sample_rate,
+                "channels": opened.channels,
+                "samples": opened.samples,
+                "objective": objectives,
+                "song_seconds": song_seconds,
+                "seconds": seconds,
+                "real_time_factor": seconds / song_seconds,
+            }
+            writer.add_text(arguments.out / song.stem / REPORT, json.dumps(report, indent=2) + "\n")
+        return report
 
 
 class _Progress:
@@ -118,23 +151,6 @@ def _preset(arguments: Any) -> Preset:
         if getattr(arguments, name) is not None
     }
     return replace(chosen, search=replace(chosen.search, **changes))
-
-
-def _songs(paths: list[Path]) -> list[Path]:
-    stems = [path.stem for path in paths]
-    for path in paths:
-        if stems.count(path.stem) > 1:
-            raise ConfigError(
-                f"two songs are called {path.stem!r} and would share a folder; separate them into "
-                "different ones with -o"
-            )
-    return paths
-
-
-def _write_report(path: Path, report: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(report, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 _SUBTYPES = {"wav": "FLOAT", "flac": "PCM_24"}

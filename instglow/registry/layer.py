@@ -34,11 +34,13 @@ class Layer:
         path: need not exist; writing creates it.
         label: how users know it, such as "user data".
         read_only: never written to, whatever the file system would allow.
+        asked: the user named it for this call: if it cannot be used, no other will do.
     """
 
     path: Path
     label: str
     read_only: bool = False
+    asked: bool = False
 
     def names(self) -> list[str]:
         """Names of the folders in here that hold a prior, sound or not."""

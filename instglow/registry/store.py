@@ -69,7 +69,7 @@ class Registry:
     @classmethod
     def default(cls, extra: Path | None = None) -> Registry:
         """The folders that every command looks at; `extra` is that of `--registry`."""
-        layers = [] if extra is None else [Layer(extra.expanduser(), "--registry")]
+        layers = [] if extra is None else [Layer(extra.expanduser(), "--registry", asked=True)]
         if named := os.environ.get("INSTGLOW_PRIORS"):
             layers.append(Layer(Path(named).expanduser(), "$INSTGLOW_PRIORS"))
         here = Path.cwd() / "priors"
@@ -82,12 +82,15 @@ class Registry:
 
     def list(self) -> list[Entry]:
         """Every prior, by name; one with a broken card says what is wrong with it."""
+        self._require_asked()
         names = sorted({name for layer in self.layers for name in layer.names()})
         return [entry for name in names if (entry := self._entry(name))]
 
     def find(self, name: str) -> Entry:
         """The prior of that name; its card may be broken."""
-        if entry := self._entry(validate_name(name)):
+        validate_name(name)
+        self._require_asked()
+        if entry := self._entry(name):
             return entry
         names = [entry.name for entry in self.list()]
         near = difflib.get_close_matches(name, names)
@@ -111,10 +114,14 @@ class Registry:
             return _restore(again)
 
     def destination(self) -> Layer:
-        """Where `add` writes: the first layer that can be written to."""
+        """Where `add` writes: the first layer that can be written to; the one asked for or none."""
         for layer in self.layers:
             if layer.writable():
                 return layer
+            if layer.asked:
+                raise RegistryError(
+                    f"cannot write to {layer.label} {layer.path}; permit it or name another folder"
+                )
         looked = ", ".join(str(layer.path) for layer in self.layers)
         raise RegistryError(f"cannot write to any of {looked}; name a folder with --registry")
 
@@ -178,12 +185,18 @@ class Registry:
         return destination.place(name, files, replace)
 
     def remove(self, name: str) -> Entry:
-        """Delete a prior from the first layer that has it -> what was removed.
+        """Delete a prior from the layer asked for, else the first that has it -> what was removed.
 
         What it `hides` is visible again: the first of these.
         """
         entry = self.find(name)
         layer = next(layer for layer in self.layers if layer.folder(name))
+        for asked in self.layers:
+            if asked.asked and asked != layer:
+                raise PriorNotFound(
+                    f"no prior {name!r} in {asked.label} {asked.path}; there is one in "
+                    f"{entry.path}: leave out {asked.label} to remove that"
+                )
         if layer.read_only:
             raise RegistryError(
                 f"prior {name!r} is shipped with InstGlow ({entry.path}) and cannot be removed; "
@@ -191,6 +204,14 @@ class Registry:
             )
         layer.remove(name)
         return entry
+
+    def _require_asked(self) -> None:
+        for layer in self.layers:
+            if layer.asked and not layer.path.is_dir():
+                raise RegistryError(
+                    f"{layer.label} {layer.path}: no such folder; check the spelling or add a "
+                    "prior to it first"
+                )
 
     def _entry(self, name: str) -> Entry | None:
         hits = [(layer, folder) for layer in self.layers if (folder := layer.folder(name))]

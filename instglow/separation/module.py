@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from instglow.audio.chunks import Chunk, CrossFade
 from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
+from instglow.errors import ConfigError
 from instglow.separation.search import OnStep
 from instglow.separation.separator import SeparatedChunk, SeparationEngine
 
@@ -100,7 +103,7 @@ class StemFiles(BasePredictionWriter):
     def write_on_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: SeparationModule,  # type: ignore[override]
         prediction: SeparatedChunk,
         batch_indices: Sequence[int] | None,
         batch: tuple[Tensor, Tensor],
@@ -108,6 +111,11 @@ class StemFiles(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Called by Lightning after each batch, in order."""
+        if not prediction.stems.isfinite().all():
+            raise ConfigError(
+                "the search left the range of numbers; lower the learning rate, which is "
+                f"{pl_module.engine.how.search.learning_rate}"
+            )
         self.objectives += prediction.objective[-1:].flatten().tolist()
         for number, stems in zip(batch[0].tolist(), prediction.stems.cpu(), strict=True):
             finished = self.fade.add(number, stems)
@@ -130,23 +138,30 @@ def predict_song(
         song: to read.
         writer: of the engine's stems, at the song's rate and with its channels.
         batch_size: chunks searched side by side; the stems do not depend on it.
-        accelerator: as Lightning names it: "auto", "cpu", "gpu", "mps".
+        accelerator: as Lightning names it: "auto", "cpu", "gpu", "mps"; see `check_machine`.
         on_step: told of progress.
+
+    Raises:
+        ConfigError: for a search that diverged.
     """
     chunks = engine.chunks(song.samples, song.sample_rate)
     files = StemFiles(writer, engine.stems, chunks)
     loader = DataLoader(SongChunks(song, chunks), batch_size=batch_size)
-    _trainer(accelerator, files).predict(
-        SeparationModule(engine, song.sample_rate, on_step), loader, return_predictions=False
-    )
+    module = SeparationModule(engine, song.sample_rate, on_step)
+    with _quiet():
+        _trainer(accelerator, [files]).predict(module, loader, return_predictions=False)
     return files.objectives
 
 
-def _trainer(accelerator: str, files: StemFiles) -> Trainer:
-    # tips and device lines are for those who train
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")
+def check_machine(accelerator: str, batch_size: int) -> None:
+    """A ConfigError where `predict_song` would find no such device, or a batch of nothing."""
+    if batch_size < 1:
+        raise ConfigError(f"a batch of {batch_size} chunks is none; take at least 1")
+    with _quiet():
+        _trainer(accelerator, [])
+
+
+def _trainer(accelerator: str, callbacks: list[Callback]) -> Trainer:
     options: dict[str, Any] = {
         # a search needs gradients, which inference mode rules out
         "inference_mode": False,
@@ -155,4 +170,23 @@ def _trainer(accelerator: str, files: StemFiles) -> Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return Trainer(accelerator=accelerator, devices=1, callbacks=[files], **options)
+    try:
+        return Trainer(accelerator=accelerator, devices=1, callbacks=callbacks, **options)
+    except MisconfigurationException as error:
+        raise ConfigError(f"no device {accelerator!r} on this machine; use cpu or auto") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tips, device lines and warnings are for those who train."""
+    names = ("lightning.pytorch", "lightning.fabric")
+    before = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

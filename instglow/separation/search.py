@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from torch import Tensor
 from instglow.errors import ConfigError
 from instglow.prior import Prior, Space
 from instglow.separation.objective import DIVERGENCES
+
+_MAX_RATE = 1000.0
+"""Latents are of the order of 1; far above this, Adam leaves the range of 32-bit numbers."""
 
 OnStep = Callable[[int, float], None]
 """Called after each iteration with its number, from 1, and the mean objective."""
@@ -64,12 +68,15 @@ class LatentSearch:
             raise ConfigError(
                 f"divergence {self.divergence!r} is not one of {', '.join(DIVERGENCES)}"
             )
-        if self.steps < 1 or not self.learning_rate > 0 or not self.latent_weight >= 0:
+        rate, weight = self.learning_rate, self.latent_weight
+        if self.steps < 1 or not 0 < rate <= _MAX_RATE or not 0 <= weight < math.inf:
             raise ConfigError(
-                f"a search of {self.steps} steps at learning rate {self.learning_rate} with "
-                f"latent weight {self.latent_weight} is none: steps and rate must be above 0, the "
-                "weight at least 0"
+                f"a search of {self.steps} steps at learning rate {rate} with latent weight "
+                f"{weight} is none: steps must be above 0, the rate above 0 and at most "
+                f"{_MAX_RATE:g}, the weight at least 0 and finite"
             )
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"a seed of {self.seed} is not between 0 and 2^63 - 1")
 
     def __call__(
         self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
