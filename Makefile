@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint bench results speed prior priors example
+.PHONY: setup demo test lint bench results speed prior
 
 setup: .venv/installed
 
@@ -35,3 +35,24 @@ results: setup
 
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md
+
+# One shipped prior again from scratch: make prior NAME=guitar MIDI=folder SOUNDFONTS=folder
+# (voices: make prior NAME=vocals MIDI=folder). What was made to train on is kept in data/.
+ESPEAK := en-us+f2 en-gb+f4 en-us+m3 it+f5 es+m7 en-us+klatt2
+
+prior: setup
+	@test -n "$(NAME)" -a -n "$(MIDI)" || { echo "make prior NAME=guitar MIDI=folder SOUNDFONTS=folder"; exit 2; }
+ifeq ($(NAME),vocals)
+	@$(BIN)/python benchmarks/make_speech.py data/speech/train/recorded --minutes 30 --seed 100 \
+		--voices flite-kal16 flite-awb flite-rms flite-slt festival-cmu_us_slt_arctic_hts
+	@$(BIN)/python benchmarks/make_speech.py data/speech/train/espeak --minutes 14 --seed 103 \
+		--voices $(addprefix espeak-,$(ESPEAK))
+	@$(BIN)/python benchmarks/make_speech.py data/speech/dev --minutes 5 --seed 101 --voices espeak-en-us+f3 flite-kal
+	@$(BIN)/instglow fit --config vocals.yaml --config shipped-vocals.yaml --publish.registry priors \
+		--data.source.init_args.speech data/speech --data.source.init_args.midi $(MIDI)/freedoom \
+		--data.source.init_args.folder data/rendered
+else
+	@$(BIN)/instglow fit --config $(NAME).yaml --config shipped-rendered.yaml --publish.registry priors \
+		--data.source.init_args.instrument $(NAME) --data.source.init_args.midi $(MIDI) \
+		--data.source.init_args.soundfonts $(SOUNDFONTS) --data.source.init_args.folder data/rendered
+endif

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -65,7 +65,11 @@ class SoloData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Shuffled batches (batch, samples)."""
-        sampler = EpochSampler(self.train, self.segments_per_epoch, self.seed)
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = EpochSampler(
+            self.train, lambda: trainer.current_epoch, self.segments_per_epoch, self.seed
+        )
         return self._loader(self.train, sampler)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
@@ -93,25 +97,25 @@ class EpochSampler(Sampler[int]):
 
     Args:
         items: to shuffle.
+        epoch: asked for its number when an epoch starts. Lightning also tells samplers a number,
+            but after a resume one that is too high by 1.
         count: drawn for an epoch, without replacement until all were drawn; 0 for all once.
         seed: any whole number.
     """
 
-    def __init__(self, items: Sized, count: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, items: Sized, epoch: Callable[[], int], count: int = 0, seed: int = 0
+    ) -> None:
         self.items = items
+        self.epoch = epoch
         self.count = count or len(items)
         self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before every epoch."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
         rounds = -(-self.count // len(self.items))
         order = torch.cat(
             [torch.randperm(len(self.items), generator=generator) for _ in range(rounds)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from instglow.prior import Trainable
+from instglow.training.augment import Augmentation
 
 
 class PriorTraining(LightningModule):
@@ -21,7 +23,7 @@ class PriorTraining(LightningModule):
         prior: to train.
         learning_rate: of Adam, at its highest.
         warmup_steps: in which the learning rate rises from 0; then it falls to 0 as a cosine.
-        level_jitter: standard deviation in dB of the random gain of each segment in training.
+        augmentation: of the training segments.
         seed: of the gains and the noise; together with the step it decides them.
     """
 
@@ -31,7 +33,7 @@ class PriorTraining(LightningModule):
         prior: Trainable,
         learning_rate: float = 1e-3,
         warmup_steps: int = 50,
-        level_jitter: float = 4.0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -39,16 +41,17 @@ class PriorTraining(LightningModule):
         self.prior = prior
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
-        self.level_jitter = level_jitter
+        self.augmentation = augmentation
         self.seed = seed
 
     def training_step(self, wave: Tensor) -> Tensor:
         """(batch, samples) full scale ±1 -> the loss."""
         # seeded by the step alone: a run killed and resumed draws what the whole run would have
         number = self.global_step * self.trainer.world_size + self.global_rank
-        jitter = torch.randn(len(wave), 1, generator=self._generator(~number)).to(wave)
-        gain = 10 ** (self.level_jitter / 20 * jitter)
-        terms = self._terms(self._at_level(wave) * gain, number)
+        generator = self._generator(~number)
+        magnitude = self._magnitude(self.augmentation.wave(self._at_level(wave), generator))
+        magnitude = self.augmentation.magnitude(magnitude, generator)
+        terms = self.prior.loss(magnitude, self._generator(number, wave.device))
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, prog_bar=True)
         return terms["loss"]
 
@@ -97,7 +100,7 @@ class PriorTraining(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         return {
             "learning_rate": self.learning_rate,
-            "level_jitter": self.level_jitter,
+            "augmentation": asdict(self.augmentation),
             "seed": self.seed,
             "steps": self.global_step,
             "batch_size": getattr(data, "batch_size", None),
@@ -106,7 +109,8 @@ class PriorTraining(LightningModule):
         }
 
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
-        terms = self._terms(self._at_level(wave), batch_index)
+        magnitude = self._magnitude(self._at_level(wave))
+        terms = self.prior.loss(magnitude, self._generator(batch_index, wave.device))
         self.log_dict(
             {f"{stage}/{name}": term for name, term in terms.items()},
             prog_bar=True,
@@ -114,11 +118,10 @@ class PriorTraining(LightningModule):
             sync_dist=True,
         )
 
-    def _terms(self, wave: Tensor, number: int) -> dict[str, Tensor]:
-        # the spectrogram and the data side of a flow stay in full precision
+    def _magnitude(self, wave: Tensor) -> Tensor:
+        # the spectrogram stays in full precision
         with torch.autocast(wave.device.type, enabled=False):
-            magnitude = self.prior.frontend.magnitude(wave.float())
-        return self.prior.loss(magnitude, self._generator(number, wave.device))
+            return self.prior.frontend.magnitude(wave.float())
 
     def _at_level(self, wave: Tensor) -> Tensor:
         if not self.prior.level:

@@ -35,6 +35,18 @@ def instglow(
     return done
 
 
+def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """The same, still running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "instglow.cli.main", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(cwd),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def complaint(*arguments: object, cwd: Path, **options: str) -> str:
     """The one line that a command refuses with, at exit status 2; no traceback, nothing printed."""
     done = instglow(*arguments, cwd=cwd, status=2, **options)

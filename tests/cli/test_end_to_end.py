@@ -1,12 +1,14 @@
 """From solo recordings to stems through the commands alone."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
-from commands import instglow
+from commands import instglow, start
 
 RATE = 22050
 TINY = (
@@ -24,12 +26,12 @@ def melody(low: float, seed: int, seconds: float = 6.0) -> torch.Tensor:
     """(samples,) notes of a harmonic instrument, four a second."""
     generator = torch.Generator().manual_seed(seed)
     length = RATE // 4
-    time = torch.arange(length) / RATE
+    moments = torch.arange(length) / RATE
     notes = []
     for pitch in torch.randint(0, 12, (int(seconds * 4),), generator=generator):
         hertz = low * 2 ** (float(pitch) / 12)
-        partials = [torch.sin(2 * torch.pi * hertz * k * time) / k for k in range(1, 6)]
-        notes.append(torch.stack(partials).sum(0) * torch.exp(-6 * time))
+        partials = [torch.sin(2 * torch.pi * hertz * k * moments) / k for k in range(1, 6)]
+        notes.append(torch.stack(partials).sum(0) * torch.exp(-6 * moments))
     return 0.2 * torch.cat(notes)
 
 
@@ -52,15 +54,14 @@ def project(tmp_path_factory) -> Path:
 
 def test_fit_resume_register_separate_remove(project):
     # train bass: thirty steps, registered at the end
-    done = instglow("fit", "--config", "bass.yaml", *TINY, "--trainer.max_steps", 30, cwd=project)
+    thirty = ("--trainer.max_steps", 30)
+    done = instglow("fit", "--config", "bass.yaml", *TINY, *thirty, cwd=project)
     assert "registered prior 'bass'" in done.stdout
     run = project / "runs" / "bass" / "1"
     assert {path.name for path in run.iterdir()} == {"best.ckpt", "last.ckpt", "config.yaml"}
 
     # a second run of the same name is refused before it trains
-    refused = instglow(
-        *("fit", "--config", "bass.yaml", *TINY, "--trainer.max_steps", 30), cwd=project, status=2
-    )
+    refused = instglow("fit", "--config", "bass.yaml", *TINY, *thirty, cwd=project, status=2)
     assert "prior 'bass' is registered already" in refused.stderr
     assert "--publish.replace true" in refused.stderr
 
@@ -68,7 +69,7 @@ def test_fit_resume_register_separate_remove(project):
     fit = ("fit", "--config", "guitar.yaml", *TINY, "--publish.enabled", "false")
     instglow(*fit, "--trainer.max_steps", 15, cwd=project)
     last = project / "runs" / "guitar" / "1" / "last.ckpt"
-    instglow(*fit, "--trainer.max_steps", 30, "--ckpt_path", last, cwd=project)
+    instglow(*fit, *thirty, "--ckpt_path", last, cwd=project)
     resumed = project / "runs" / "guitar" / "2" / "last.ckpt"
     assert torch.load(resumed, weights_only=True)["global_step"] == 30
     before = fingerprints(project)
@@ -121,16 +122,23 @@ def fingerprints(project: Path) -> dict[Path, bytes]:
     }
 
 
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(project, tmp_path):
+def test_a_run_interrupted_and_resumed_is_the_run_that_was_not(project, tmp_path):
     def weights(folder: Path) -> dict[str, torch.Tensor]:
         return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
 
-    # planned for thirty steps both times, so that the learning rate falls alike
     fit = ("fit", "--config", "bass.yaml", *TINY, "--publish.enabled", "false")
-    fit = (*fit, "--trainer.max_steps", 30, "--checkpoint.folder")
+    fit = (*fit, "--trainer.max_steps", 120, "--trainer.logger", "false", "--checkpoint.folder")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     instglow(*fit, whole, cwd=project)
-    instglow(*fit, halves, "--trainer.max_epochs", 1, cwd=project)
-    assert torch.load(halves / "last.ckpt", weights_only=True)["global_step"] == 15
+    running = start(*fit, halves, cwd=project)
+    while not (halves / "last.ckpt").is_file():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    interrupted_at = torch.load(halves / "last.ckpt", weights_only=True)["global_step"]
+    assert 15 <= interrupted_at < 120
     instglow(*fit, halves, "--ckpt_path", halves / "last.ckpt", cwd=project)
     torch.testing.assert_close(weights(halves), weights(whole), rtol=0, atol=1e-6)
