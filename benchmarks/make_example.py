@@ -36,10 +36,14 @@ BAND = ("bass", "drums", "guitar", "piano")
 # Of the two test pieces with all four instruments at once, the one where they play for longer.
 EXAMPLE_PIECE = "freedoom/d_e3m4.mid"
 EXAMPLE_START, EXAMPLE_SECONDS = 10.28, 20.6  # 12 bars
-EXAMPLE_BANK = "FluidR3_GM"
-# The tracks of each stem. The piano has the piece's melody (1) and plays its string chords (7).
-EXAMPLE_TRACKS = {"bass": (9,), "drums": (0,), "guitar": (2, 4, 8), "piano": (1, 7)}
-EXAMPLE_PROGRAMS = {"piano": 1}  # for the chords; all others keep their own
+EXAMPLE_TRANSPOSE = -1  # semitones; but for the drums
+# One part of the piece for each stem, and the SoundFont that plays it; as in the test mixture.
+EXAMPLE_PARTS = {
+    "bass": (9, "MuseScore_General_v0.2/035"),
+    "drums": (0, "FluidR3_GM/128"),
+    "guitar": (8, "FluidR3_GM/028"),
+    "piano": (1, "FluidR3_GM/004"),
+}
 
 Wave = NDArray[np.float32]
 
@@ -108,13 +112,13 @@ def make_example(midi_dir: Path, soundfont_dir: Path, out: Path) -> None:
     """The song that this repository ships."""
     parts = {part.number: part for part in read_parts(midi_dir, EXAMPLE_PIECE)}
     stems = {}
-    for name, tracks in EXAMPLE_TRACKS.items():
-        waves = []
-        for part in (parts[track] for track in tracks):
-            program = EXAMPLE_PROGRAMS.get(name, part.program)
-            sound = Sound(soundfont_dir / EXAMPLE_BANK / f"{program:03}.sf3", reverb=40)
-            waves.append(perform(part, EXAMPLE_START, EXAMPLE_SECONDS, sound, SAMPLE_RATE))
-        stems[name] = np.sum(waves, axis=0)
+    for name, (track, soundfont) in EXAMPLE_PARTS.items():
+        sound = Sound(
+            soundfont_dir / f"{soundfont}.sf3",
+            transpose=0 if name == "drums" else EXAMPLE_TRANSPOSE,
+            reverb=40,
+        )
+        stems[name] = perform(parts[track], EXAMPLE_START, EXAMPLE_SECONDS, sound, SAMPLE_RATE)
         print(f"{name:8} sounds in {sounding(stems[name], SAMPLE_RATE):.0%} of the time")
     write_song(out, stems, dict.fromkeys(BAND, 0.0))
 

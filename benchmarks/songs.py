@@ -15,14 +15,13 @@ from instglow.audio.io import read
 from instglow.evaluation.bss import score
 from instglow.separation.presets import PRESETS
 from instglow.separation.refine import RatioMask
+from instglow.separation.search import LatentSearch
 
 SUFFIXES = (".flac", ".wav")
 # A dictionary of spectra takes larger steps than a flow, and more of them; tuned on other songs.
 NMF_PRESET = replace(
     PRESETS["default"],
-    search=replace(
-        PRESETS["default"].search, steps=200, learning_rate=0.1, latent_weight=0.0, relative=True
-    ),
+    search=LatentSearch("kl", steps=100, learning_rate=0.1, relative=True, signed=False),
 )
 
 

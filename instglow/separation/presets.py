@@ -29,7 +29,15 @@ PRESETS = {
     "paper": Preset(LatentSearch(), MixturePhase(), match_level=False),
     # What measured best at its cost: docs/results.md
     "default": Preset(
-        LatentSearch(steps=40, learning_rate=0.05, latent_weight=1.0, relative=True, signed=False),
+        LatentSearch(
+            divergence="root-l2",
+            steps=60,
+            learning_rate=0.005,
+            latent_weight=16.0,
+            relative=True,
+            signed=False,
+            shared_scale=True,
+        ),
         RatioMask(),
     ),
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from instglow.errors import ConfigError
 from instglow.prior import Prior, Space
 from instglow.separation.objective import DIVERGENCES
+from instglow.separation.optimiser import SharedScaleAdam
 
 _MAX_RATE = 1000.0
 """Latents are of the order of 1; far above this, Adam leaves the range of 32-bit numbers."""
@@ -51,6 +52,8 @@ class LatentSearch:
             the mixture is.
         signed: sources may cancel below zero and D sees |Σ|, as in the paper; otherwise D sees the
             sum of their absolute values, which keeps the gradient of a divergence finite.
+        shared_scale: one step size for all coordinates (`SharedScaleAdam`) instead of Adam's one
+            for each.
         seed: of those initial latents that are drawn.
     """
 
@@ -61,6 +64,7 @@ class LatentSearch:
     space: Space = "latent"
     relative: bool = False
     signed: bool = True
+    shared_scale: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -98,7 +102,8 @@ class LatentSearch:
             .requires_grad_()
             for prior in priors
         ]
-        optimizer = torch.optim.Adam(latents, lr=self.learning_rate)
+        adam = SharedScaleAdam if self.shared_scale else torch.optim.Adam
+        optimizer = adam(latents, self.learning_rate)
         history = []
         for step in range(1, self.steps + 1):
             with torch.enable_grad():

@@ -4,6 +4,7 @@ from toys import low_and_high
 
 from instglow.errors import ConfigError
 from instglow.separation.objective import DIVERGENCES, kullback_leibler
+from instglow.separation.optimiser import SharedScaleAdam
 from instglow.separation.search import LatentSearch
 
 
@@ -47,6 +48,26 @@ def test_a_batch_changes_nothing(mixture):
         alone = search(priors(), mixture[index : index + 1])
         torch.testing.assert_close(together.magnitudes[index], alone.magnitudes[0])
         torch.testing.assert_close(together.objective[:, index], alone.objective[:, 0])
+
+
+def test_a_shared_scale_keeps_the_batch_apart_and_finds_the_mixture_too(mixture):
+    search = LatentSearch("root-l2", steps=300, learning_rate=0.02, shared_scale=True)
+    together = search(priors(), mixture)
+    torch.testing.assert_close(together.magnitudes.sum(1), mixture, rtol=0.02, atol=0.02)
+    alone = search(priors(), mixture[1:2])
+    torch.testing.assert_close(together.magnitudes[1], alone.magnitudes[0])
+
+
+def test_a_shared_scale_moves_in_proportion_to_the_gradient():
+    latents = [torch.zeros(2, 3, requires_grad=True), torch.zeros(2, 1, requires_grad=True)]
+    slopes = [torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), torch.tensor([[4.0], [40.0]])]
+    optimizer = SharedScaleAdam(latents, learning_rate=0.1)
+    for latent, slope in zip(latents, slopes, strict=True):
+        latent.grad = slope
+    optimizer.step()
+    moved = torch.cat(latents, 1).detach()
+    expected = -0.1 * torch.tensor([1.0, 2.0, 3.0, 4.0]) / (30 / 4) ** 0.5
+    torch.testing.assert_close(moved, expected.expand(2, 4))
 
 
 def test_the_first_iteration_is_what_the_initial_latents_generate(mixture):
