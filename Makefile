@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint bench results speed prior
+.PHONY: setup demo test lint bench results speed picture prior
 
 setup: .venv/installed
 
@@ -29,12 +29,15 @@ lint: setup
 
 bench: results speed
 
-# DATA=folder of songs (<song>/<stem>.flac); the example alone without it
+# DATA=folders of songs (<song>/<stem>.flac); the example alone without it
 results: setup
 	@$(BIN)/python benchmarks/quality.py examples $(DATA) --write docs/results.md
 
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md
+
+picture: setup
+	@$(BIN)/python benchmarks/picture.py --write docs/separation.png
 
 # One shipped prior again from scratch: make prior NAME=guitar MIDI=folder SOUNDFONTS=folder
 # (voices: make prior NAME=vocals MIDI=folder). What was made to train on is kept in data/.

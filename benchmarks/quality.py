@@ -6,7 +6,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from songs import METHODS, sdr, songs, table
+from songs import METHODS, museval_median, sdr, songs, table
 
 HEADER = """# Results
 
@@ -16,28 +16,38 @@ separated with one prior for each of its stems.
 """
 
 
-def section(folder: Path) -> str:
+def section(folder: Path, seconds: float) -> str:
     scores: dict[str, dict[str, list[float]]] = {name: {} for name in METHODS}
-    found = songs(folder)
+    medians: dict[str, list[float]] = {name: [] for name in METHODS}
+    found = songs(folder, seconds)
     for song in found:
         for name, method in METHODS.items():
-            for stem, value in sdr(song, method(song)).items():
+            estimates = method(song)
+            for stem, value in sdr(song, estimates).items():
                 scores[name].setdefault(stem, []).append(value)
+            medians[name].append(museval_median(song, estimates))
             print(f"{folder.name}/{song.name}: {name}", flush=True)
     rows = {
         name: {stem: statistics.fmean(values) for stem, values in stems.items()}
         for name, stems in scores.items()
     }
     stems = sorted({stem for values in rows.values() for stem in values})
-    return f"## {folder.name}: {len(found)} songs\n\n{table(rows, stems)}\n"
+    museval = ", ".join(f"{name} {statistics.fmean(m):.2f}" for name, m in medians.items())
+    return (
+        f"## {folder.resolve().name}: {len(found)} songs, {seconds:g} s from the middle of each\n\n"
+        f"{table(rows, stems)}\n\nmuseval's median over frames of one second: {museval}.\n"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--write", type=Path, required=True)
     arguments = parser.parse_args()
-    text = "\n".join([HEADER, *(section(folder) for folder in arguments.folders)])
+    text = "\n".join(
+        [HEADER, *(section(folder, arguments.seconds) for folder in arguments.folders)]
+    )
     arguments.write.write_text(text)
     print(text)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instglow import Registry, Separator
 from instglow.audio.io import read
-from instglow.evaluation.bss import score
+from instglow.evaluation.bss import median_over_frames, score
 from instglow.separation.presets import PRESETS
 from instglow.separation.refine import RatioMask
 from instglow.separation.search import LatentSearch
@@ -35,8 +35,8 @@ class Song:
     sample_rate: int
 
 
-def songs(folder: Path) -> list[Song]:
-    """Every `<song>/` below a folder that holds a mixture and its stems."""
+def songs(folder: Path, seconds: float | None = None) -> list[Song]:
+    """Every `<song>/` below a folder that holds a mixture and its stems, or the middle of each."""
     found = []
     for mixture in sorted(folder.glob("*/mixture.*")):
         if mixture.suffix not in SUFFIXES:
@@ -47,8 +47,18 @@ def songs(folder: Path) -> list[Song]:
             for path in sorted(mixture.parent.iterdir())
             if path.suffix in SUFFIXES and path.stem != "mixture"
         }
-        found.append(Song(mixture.parent.name, wave, stems, rate))
+        song = Song(mixture.parent.name, wave, stems, rate)
+        found.append(song if seconds is None else middle(song, seconds))
     return found
+
+
+def middle(song: Song, seconds: float) -> Song:
+    """The middle of a song."""
+    samples = song.mixture.shape[-1]
+    length = min(samples, round(seconds * song.sample_rate))
+    cut = slice((samples - length) // 2, (samples + length) // 2)
+    stems = {name: stem[:, cut] for name, stem in song.stems.items()}
+    return replace(song, mixture=song.mixture[:, cut], stems=stems)
 
 
 Method = Callable[[Song], dict[str, Tensor]]
@@ -93,6 +103,15 @@ def sdr(song: Song, estimates: dict[str, Tensor]) -> dict[str, float]:
     """Global SDR in dB of every stem that is not silent."""
     scores = {name: score(true, estimates[name]).sdr for name, true in song.stems.items()}
     return {name: value for name, value in scores.items() if value is not None}
+
+
+def museval_median(song: Song, estimates: dict[str, Tensor]) -> float:
+    """museval's usual figure, over the stems that are not silent."""
+    heard = [name for name, true in song.stems.items() if true.abs().max() > 0]
+    true, found = (
+        torch.stack([stems[name] for name in heard]) for stems in (song.stems, estimates)
+    )
+    return median_over_frames(true, found, song.sample_rate)
 
 
 def table(rows: dict[str, dict[str, float]], stems: list[str]) -> str:

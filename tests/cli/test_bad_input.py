@@ -28,6 +28,7 @@ from instglow.cli.main import main
 from instglow.families.glow import GlowPrior
 from instglow.families.nmf import NMFPrior
 from instglow.registry import Layer, store
+from instglow.separation.presets import PRESETS
 from instglow.training.publish import load_checkpoint
 
 FRONTEND = Frontend(8000, 256, 64)
@@ -166,7 +167,7 @@ def test_a_place_that_may_not_be_written(world, capsys, monkeypatch):
 
 
 NO_NAME = "is no name for a prior: use lower case letters, digits, '-' and '_', a letter or digit "
-NOT_A_SEARCH = "0.05 with latent weight 1.0 is none: steps must be above 0, the rate above 0 and "
+SEARCH = PRESETS["default"].search
 
 
 @pytest.mark.parametrize(
@@ -192,13 +193,28 @@ NOT_A_SEARCH = "0.05 with latent weight 1.0 is none: steps must be above 0, the 
             "--segment 1 --overlap 0.49999",
             "an overlap of 4000 samples is not less than half of the longest chunk, 8000 samples; ",
         ),
-        ("--steps 0", f"a search of 0 steps at learning rate {NOT_A_SEARCH}"),
+        ("--steps 0", f"a search of 0 steps at learning rate {SEARCH.learning_rate} "),
         ("--steps 1.5", "argument --steps: invalid int value: '1.5'; see `instglow separate"),
-        ("--learning-rate 0", "a search of 40 steps at learning rate 0.0 with latent weight "),
-        ("--learning-rate nan", "a search of 40 steps at learning rate nan with latent weight "),
-        ("--learning-rate inf", "a search of 40 steps at learning rate inf with latent weight "),
-        ("--learning-rate 1e4", "a search of 40 steps at learning rate 10000.0 with latent weight"),
-        ("--latent-weight -1", "a search of 40 steps at learning rate 0.05 with latent weight -1"),
+        (
+            "--learning-rate 0",
+            f"a search of {SEARCH.steps} steps at learning rate 0.0 with latent weight ",
+        ),
+        (
+            "--learning-rate nan",
+            f"a search of {SEARCH.steps} steps at learning rate nan with latent weight ",
+        ),
+        (
+            "--learning-rate inf",
+            f"a search of {SEARCH.steps} steps at learning rate inf with latent weight ",
+        ),
+        (
+            "--learning-rate 1e4",
+            f"a search of {SEARCH.steps} steps at learning rate 10000.0 with latent weight",
+        ),
+        (
+            "--latent-weight -1",
+            f"a search of {SEARCH.steps} steps at learning rate {SEARCH.learning_rate} with",
+        ),
         ("--seed -1", "a seed of -1 is not between 0 and 2^63 - 1"),
         ("--seed 9223372036854775808", "a seed of 9223372036854775808 is not between 0 and 2^63"),
         ("--batch-size 0", "a batch of 0 chunks is none; take at least 1"),
