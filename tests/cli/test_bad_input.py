@@ -168,6 +168,7 @@ def test_a_place_that_may_not_be_written(world, capsys, monkeypatch):
 
 NO_NAME = "is no name for a prior: use lower case letters, digits, '-' and '_', a letter or digit "
 SEARCH = PRESETS["default"].search
+NONE = f"a search of {SEARCH.steps} steps at learning rate"
 
 
 @pytest.mark.parametrize(
@@ -197,23 +198,23 @@ SEARCH = PRESETS["default"].search
         ("--steps 1.5", "argument --steps: invalid int value: '1.5'; see `instglow separate"),
         (
             "--learning-rate 0",
-            f"a search of {SEARCH.steps} steps at learning rate 0.0 with latent weight ",
+            f"{NONE} 0.0 with latent weight ",
         ),
         (
             "--learning-rate nan",
-            f"a search of {SEARCH.steps} steps at learning rate nan with latent weight ",
+            f"{NONE} nan with latent weight ",
         ),
         (
             "--learning-rate inf",
-            f"a search of {SEARCH.steps} steps at learning rate inf with latent weight ",
+            f"{NONE} inf with latent weight ",
         ),
         (
             "--learning-rate 1e4",
-            f"a search of {SEARCH.steps} steps at learning rate 10000.0 with latent weight",
+            f"{NONE} 10000.0 with latent weight",
         ),
         (
             "--latent-weight -1",
-            f"a search of {SEARCH.steps} steps at learning rate {SEARCH.learning_rate} with",
+            f"{NONE} {SEARCH.learning_rate} with",
         ),
         ("--seed -1", "a seed of -1 is not between 0 and 2^63 - 1"),
         ("--seed 9223372036854775808", "a seed of 9223372036854775808 is not between 0 and 2^63"),
