@@ -42,7 +42,7 @@ def section(folder: Path, seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--write", type=Path, required=True)
     arguments = parser.parse_args()
     text = "\n".join(

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from instglow.cli.main import main
 from instglow.errors import ConfigError, WeightsError
 from instglow.families.authors import load_authors
 from instglow.flows.glow import standard_normal_energy
+from instglow.registry import Registry
 from instglow.separation.objective import kullback_leibler
 from instglow.separation.search import LatentSearch
 
@@ -47,6 +49,18 @@ def test_decodes_and_encodes_as_the_authors_code(priors, expected, name):
     encoded, ladj = flow(decoded)
     torch.testing.assert_close(encoded, expected[f"{name}_encoded"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ladj, expected[f"{name}_encode_logdet"], rtol=1e-4, atol=1e-2)
+
+
+def test_the_command_registers_them(tmp_path, expected, capsys):
+    folder = str(tmp_path / "priors")
+    command = ["add-prior", "vocals", "--from-authors", str(GOLDEN / "alpha")]
+    assert main([*command, "--registry", folder]) == 0
+    assert "added prior 'vocals'" in capsys.readouterr().out
+    prior = Registry.default(Path(folder)).load("vocals")
+    decoded, _ = prior.flow.inverse(expected["latent"])
+    torch.testing.assert_close(decoded, expected["alpha_decoded"], rtol=1e-4, atol=1e-4)
+    # the bin of padding is neither asked of a mixture nor returned
+    assert prior.decode(expected["latent"], 32).magnitude.shape == (1, 513, 32)
 
 
 def authors_objective(magnitudes: torch.Tensor, priors, expected, weight: float, space: str):
