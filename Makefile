@@ -50,7 +50,7 @@ ifeq ($(NAME),vocals)
 		--voices flite-kal16 flite-awb flite-rms flite-slt festival-cmu_us_slt_arctic_hts
 	@$(BIN)/python benchmarks/make_speech.py data/speech/train/espeak --minutes 14 --seed 103 \
 		--voices $(addprefix espeak-,$(ESPEAK))
-	@$(BIN)/python benchmarks/make_speech.py data/speech/dev --minutes 5 --seed 101 --voices espeak-en-us+f3 flite-kal
+	@$(BIN)/python benchmarks/make_speech.py data/speech/dev --minutes 5 --seed 101 --voices espeak-en-us+f3
 	@$(BIN)/instglow fit --config vocals.yaml --config shipped-vocals.yaml --publish.registry priors \
 		--data.source.init_args.speech data/speech --data.source.init_args.midi $(MIDI)/freedoom \
 		--data.source.init_args.folder data/rendered
