@@ -95,12 +95,9 @@ class LatentSearch:
         batch, _, frames = mixture.shape
         generator = torch.Generator().manual_seed(self.seed)
         # drawn for one mixture and repeated: what a batch holds besides must not matter
+        starts = [prior.initial_latent(1, frames, generator) for prior in priors]
         latents = [
-            prior.initial_latent(1, frames, generator)
-            .expand(batch, *[-1] * (prior.initial_latent(1, frames).ndim - 1))
-            .clone()
-            .requires_grad_()
-            for prior in priors
+            start.expand(batch, *start.shape[1:]).clone().requires_grad_() for start in starts
         ]
         adam = SharedScaleAdam if self.shared_scale else torch.optim.Adam
         optimizer = adam(latents, self.learning_rate)

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from instglow.audio.chunks import Chunk, CrossFade, plan
 from instglow.audio.frontend import Frontend
+from instglow.audio.io import SILENCE
 from instglow.audio.resample import resample
 from instglow.errors import AudioError, ConfigError, FrontendMismatch
 from instglow.prior import Prior
 from instglow.separation.presets import Preset, preset
 from instglow.separation.refine import pooled_magnitude
 from instglow.separation.search import OnStep
-
-_SILENCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class SeparationEngine:
         analysed = resample(mixture, sample_rate, self.frontend.sample_rate)
         magnitude = pooled_magnitude(self.frontend.spectrogram(analysed))  # (batch, bins, frames)
         # a search would lift silence out of the noise floor: share it out evenly instead
-        heard = mixture.abs().amax((1, 2)) > _SILENCE
+        heard = mixture.abs().amax((1, 2)) > SILENCE
         sources = magnitude[:, None].expand(-1, len(self.priors), -1, -1) / len(self.priors)
         objective = magnitude.new_zeros(0, len(magnitude))
         if heard.any():
@@ -147,7 +146,7 @@ class SeparationEngine:
             return analysed.new_ones(len(analysed))
         target = sum(level**2 for level in levels) ** 0.5
         rms = analysed.square().mean((1, 2)).sqrt()
-        return target / rms.clamp(min=_SILENCE)
+        return target / rms.clamp(min=SILENCE)
 
 
 def shared_frontend(priors: Mapping[str, Prior]) -> Frontend:
@@ -178,7 +177,7 @@ def check_mixture(mixture: Tensor, sample_rate: int) -> Tensor:
         )
     if not mixture.isfinite().all():
         raise AudioError("the mixture holds samples that are no numbers (NaN or infinite)")
-    if float(mixture.abs().max()) <= _SILENCE:
+    if float(mixture.abs().max()) <= SILENCE:
         raise AudioError("the mixture is silent: there is nothing to separate")
     return mixture.float()
 
