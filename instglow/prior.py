@@ -75,6 +75,21 @@ class Prior(nn.Module, ABC):
         """(batch, bins, frames) linear amplitude -> (batch,) log-density in nats."""
         raise NotImplementedError(f"family {self.family!r} has no log-density")
 
+    def project(self, latent: Tensor) -> Tensor:
+        """(batch, ...) -> the nearest latent that the prior allows; a search asks after each step.
+
+        A flow allows all; a generator that was trained on a cube does not.
+        """
+        return latent
+
+    def of(self, instrument: str) -> Prior:
+        """The prior of one instrument, where a model holds several; otherwise itself.
+
+        Raises:
+            ConfigError: for an instrument that the model does not know.
+        """
+        return self
+
     def freeze(self) -> Prior:
         """Put the prior into its fastest form for a search: no gradients to weights. -> itself."""
         return self.eval().requires_grad_(False)
@@ -88,6 +103,9 @@ class Trainable(Prior):
         self, magnitude: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """(batch, bins, frames) solo magnitudes -> scalars; "loss" is the one to minimise.
+
+        Trained on `BandData`, a model of several instruments is given one solo of each:
+        (batch, instruments, bins, frames).
 
         "bits_per_dim" is the figure that runs are compared by, where the family has a density.
         What is drawn at random comes from `generator`, on the magnitude's device.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,12 @@ def _preset(arguments: Any) -> Preset:
         for name in ("steps", "learning_rate", "latent_weight", "seed")
         if getattr(arguments, name) is not None
     }
+    known = {field.name for field in fields(chosen.search)}
+    for name in changes.keys() - known:
+        raise ConfigError(
+            f"the search of preset {arguments.preset!r} has no {name.replace('_', ' ')}; leave out "
+            f"--{name.replace('_', '-')}, or choose another preset"
+        )
     return replace(chosen, search=replace(chosen.search, **changes))
 
 

@@ -1,4 +1,4 @@
-"""`instglow fit|validate|test`: LightningCLI over the one module that trains priors."""
+"""`instglow fit|validate|test`: LightningCLI over the modules that train priors and networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import instglow
 from instglow.data.datamodule import SoloData
 from instglow.errors import ConfigError
+from instglow.training.base import TrainingRun
 from instglow.training.callbacks import Checkpoints, Publish
 from instglow.training.interrupt import keyboard_interrupt
 from instglow.training.module import PriorTraining
@@ -31,8 +32,10 @@ def run(argv: list[str], prog: str) -> None:
     }
     with keyboard_interrupt():
         _TrainCLI(
-            PriorTraining,
-            SoloData,
+            TrainingRun,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
             seed_everything_default=0,
             save_config_callback=RunConfig,
             args=[command, *_find_configs(argv)],
@@ -55,9 +58,16 @@ class _TrainCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What every run has besides model, data and trainer."""
+        """What every run has besides model, data and trainer; what they are if nothing is said."""
+        parser.set_defaults(
+            {"model": {"class_path": _path(PriorTraining)}, "data": {"class_path": _path(SoloData)}}
+        )
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(Publish, "publish")
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class RunConfig(SaveConfigCallback):

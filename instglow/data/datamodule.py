@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sized
+from typing import Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -11,11 +12,30 @@ from torch.utils.data import DataLoader, Sampler
 
 from instglow.data.segments import Gate, SoloSegments
 from instglow.data.solo import SoloSource
-from instglow.prior import Prior
+
+
+class Learner(Protocol):
+    """What the module in training says of the segments that it wants."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        ...
+
+    def segment(self, seconds: float) -> int:
+        """-> samples of a segment of about so many seconds."""
+        ...
+
+
+def wanted(data: LightningDataModule, seconds: float) -> tuple[int, int]:
+    """-> sample rate and samples of the segments that the module in training wants."""
+    assert data.trainer is not None
+    learner = cast(Learner, data.trainer.lightning_module)
+    return learner.sample_rate, learner.segment(seconds)
 
 
 class SoloData(LightningDataModule):
-    """Mono segments at the rate of the prior in training.
+    """Mono segments at the rate of the prior in training, (batch, samples).
 
     Args:
         source: where the recordings come from.
@@ -48,19 +68,13 @@ class SoloData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Decode and cut what the stage needs."""
-        assert self.trainer is not None
-        prior = self.trainer.lightning_module.prior
-        assert isinstance(prior, Prior)
-        frontend = prior.frontend
-        # whole frames, an even number of them: what a squeeze takes without padding
-        hops = 2 * round(self.seconds * frontend.sample_rate / frontend.hop_length / 2)
-        samples = max(2, hops) * frontend.hop_length - frontend.hop_length
+        sample_rate, samples = wanted(self, self.seconds)
         if stage == "fit":
             self.train = SoloSegments(
-                list(self.source.recordings("train", frontend.sample_rate)), samples, self.gate
+                list(self.source.recordings("train", sample_rate)), samples, self.gate
             )
         self.held_out = SoloSegments(
-            list(self.source.recordings("held-out", frontend.sample_rate)), samples, self.gate
+            list(self.source.recordings("held-out", sample_rate)), samples, self.gate
         )
 
     def train_dataloader(self) -> DataLoader[Tensor]:

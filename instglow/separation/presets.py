@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from instglow.errors import ConfigError
 from instglow.separation.refine import MixturePhase, RatioMask, Refinement
-from instglow.separation.search import LatentSearch
+from instglow.separation.search import LatentSearch, Search
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Preset:
         match_level: whether the mixture is scaled to the level that the priors were trained at.
     """
 
-    search: LatentSearch
+    search: Search
     refine: Refinement
     match_level: bool = True
 

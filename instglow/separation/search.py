@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +33,23 @@ class SearchResult:
 
     magnitudes: Tensor
     objective: Tensor
+
+
+class Search(Protocol):
+    """Finds what each prior generates; a frozen dataclass of plain values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def steps(self) -> int:
+        """How often `on_step` is called."""
+        ...
+
+    def __call__(
+        self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
+    ) -> SearchResult:
+        """See `LatentSearch`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,9 @@ class LatentSearch:
                 optimizer.zero_grad()
                 objective.sum().backward()
             optimizer.step()
+            with torch.no_grad():
+                for prior, latent in zip(priors, latents, strict=True):
+                    latent.copy_(prior.project(latent))
             history.append(objective.detach())
             if on_step:
                 on_step(step, float(history[-1].mean()))

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from instglow.errors import PriorExists
 from instglow.registry import Registry, validate_name
-from instglow.training.module import PriorTraining
+from instglow.training.base import PriorRun, TrainingRun
 from instglow.training.publish import RUNS, publish, source_from
 
 
@@ -18,7 +18,7 @@ class Checkpoints(ModelCheckpoint):
     """Keeps `last.ckpt` and `best.ckpt`, the one that did best on held-out recordings.
 
     Args:
-        folder: of this run; by default the next free number below `runs/<instrument>/`.
+        folder: of this run; by default the next free number below `runs/<name>/`.
     """
 
     def __init__(self, folder: str | None = None) -> None:
@@ -31,16 +31,16 @@ class Checkpoints(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Choose the folder, now that the instrument is known."""
+        """Choose the folder, now that the name is known."""
         if self.dirpath is None and stage == "fit":
-            instrument = Path(trainer.default_root_dir) / RUNS / _instrument(pl_module)
-            self.dirpath = trainer.strategy.broadcast(str(_next_number(instrument)))
+            runs = Path(trainer.default_root_dir) / RUNS / _name(pl_module)
+            self.dirpath = trainer.strategy.broadcast(str(_next_number(runs)))
         super().setup(trainer, pl_module, stage)
 
 
-def _instrument(module: LightningModule) -> str:
-    assert isinstance(module, PriorTraining)
-    return module.instrument
+def _name(module: LightningModule) -> str:
+    assert isinstance(module, TrainingRun)
+    return module.name
 
 
 def _next_number(folder: Path) -> Path:
@@ -52,7 +52,7 @@ def _next_number(folder: Path) -> Path:
 
 
 class Publish(Callback):
-    """Registers the best checkpoint when training ends.
+    """Registers the best checkpoint when the training of a prior ends.
 
     Args:
         enabled: False leaves it to `instglow add-prior`.
@@ -78,7 +78,8 @@ class Publish(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse before hours of training, not after."""
-        name = validate_name(_instrument(pl_module))
+        name = validate_name(_name(pl_module))
+        self.enabled &= isinstance(pl_module, PriorRun)
         if stage != "fit" or not self.enabled:
             return
         if self.replace is None:
@@ -99,9 +100,9 @@ class Publish(Callback):
         folder = publish(
             Path(checkpoints.best_model_path or checkpoints.last_model_path),
             self.registry,
-            _instrument(pl_module),
+            _name(pl_module),
             replace=bool(self.replace),
             trained_on=self.trained_on,
             licence=self.licence,
         )
-        print(f"registered prior {_instrument(pl_module)!r} in {folder}")
+        print(f"registered prior {_name(pl_module)!r} in {folder}")

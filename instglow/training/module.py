@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
-from typing import Any
-
-import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from instglow.prior import Trainable
+from instglow.errors import ConfigError
+from instglow.prior import Prior, Trainable
+from instglow.registry import Registry
 from instglow.training.augment import Augmentation
+from instglow.training.base import PriorRun
 
 
-class PriorTraining(LightningModule):
+class PriorTraining(PriorRun):
     """Maximum likelihood, or whatever loss the prior's family brings, on solo recordings.
 
     Args:
@@ -25,6 +21,7 @@ class PriorTraining(LightningModule):
         warmup_steps: in which the learning rate rises from 0; then it falls to 0 as a cosine.
         augmentation: of the training segments.
         seed: of the gains and the noise; together with the step it decides them.
+        init: name of a registered prior of the same architecture to start from.
     """
 
     def __init__(
@@ -35,23 +32,21 @@ class PriorTraining(LightningModule):
         warmup_steps: int = 50,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         seed: int = 0,
+        init: str | None = None,
     ) -> None:
-        super().__init__()
-        self.instrument = instrument
-        self.prior = prior
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.augmentation = augmentation
-        self.seed = seed
+        super().__init__(instrument, prior, learning_rate, warmup_steps, augmentation, seed)
+        self.prior: Trainable = prior
+        if init:
+            start_from(prior, init)
 
     def training_step(self, wave: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> the loss."""
-        # seeded by the step alone: a run killed and resumed draws what the whole run would have
-        number = self.global_step * self.trainer.world_size + self.global_rank
-        generator = self._generator(~number)
-        magnitude = self._magnitude(self.augmentation.wave(self._at_level(wave), generator))
-        magnitude = self.augmentation.magnitude(magnitude, generator)
-        terms = self.prior.loss(magnitude, self._generator(number, wave.device))
+        """(batch, samples) or (batch, instruments, samples) full scale ±1 -> the loss."""
+        generator = self.draw(~self.draw_number)
+        solos = self.augmentation.wave(self.at_level(wave).flatten(0, -2), generator)
+        magnitude = self.augmentation.magnitude(self.magnitude(solos), generator)
+        terms = self.prior.loss(
+            magnitude.unflatten(0, wave.shape[:-1]), self.draw(self.draw_number, wave.device)
+        )
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, prog_bar=True)
         return terms["loss"]
 
@@ -63,54 +58,9 @@ class PriorTraining(LightningModule):
         """(batch, samples) held-out segments; logs the mean of each term."""
         self._evaluate("test", wave, batch_index)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, warmed up, then cooled down over the steps that the trainer plans."""
-        optimizer = torch.optim.Adam(self.prior.parameters(), lr=self.learning_rate)
-        total = self.trainer.estimated_stepping_batches
-
-        def factor(step: int) -> float:
-            if step < self.warmup_steps:
-                return (step + 1) / self.warmup_steps
-            share = (step - self.warmup_steps) / max(1.0, total - self.warmup_steps)
-            return 0.5 + 0.5 * math.cos(math.pi * min(1.0, share))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what `add-prior` needs, as plain values: `weights_only` loads nothing else."""
-        checkpoint["instglow"] = {
-            "instrument": self.instrument,
-            "family": self.prior.family,
-            "architecture": dict(self.prior.architecture),
-            "frontend": self.prior.frontend.to_dict(),
-            "training": self.settings(),
-            "scores": {
-                name: float(value)
-                for name, value in self.trainer.callback_metrics.items()
-                if name.startswith("held-out/")
-            },
-        }
-
-    def settings(self) -> dict[str, Any]:
-        """What the card records of this run; plain values."""
-        data = getattr(self.trainer, "datamodule", None)
-        return {
-            "learning_rate": self.learning_rate,
-            "augmentation": asdict(self.augmentation),
-            "seed": self.seed,
-            "steps": self.global_step,
-            "batch_size": getattr(data, "batch_size", None),
-            "seconds": getattr(data, "seconds", None),
-            "precision": str(self.trainer.precision),
-        }
-
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
-        magnitude = self._magnitude(self._at_level(wave))
-        terms = self.prior.loss(magnitude, self._generator(batch_index, wave.device))
+        magnitude = self.magnitude(self.at_level(wave))
+        terms = self.prior.loss(magnitude, self.draw(batch_index, wave.device))
         self.log_dict(
             {f"{stage}/{name}": term for name, term in terms.items()},
             prog_bar=True,
@@ -118,16 +68,15 @@ class PriorTraining(LightningModule):
             sync_dist=True,
         )
 
-    def _magnitude(self, wave: Tensor) -> Tensor:
-        # the spectrogram stays in full precision
-        with torch.autocast(wave.device.type, enabled=False):
-            return self.prior.frontend.magnitude(wave.float())
 
-    def _at_level(self, wave: Tensor) -> Tensor:
-        if not self.prior.level:
-            return wave
-        rms = wave.square().mean(-1, keepdim=True).sqrt()
-        return wave * (self.prior.level / rms.clamp(min=1e-6))
-
-    def _generator(self, number: int, device: torch.device | str = "cpu") -> torch.Generator:
-        return torch.Generator(device).manual_seed(self.seed * 1_000_003 + number)
+def start_from(prior: Prior, name: str) -> None:
+    """Copy the weights of a registered prior of the same family and shapes, or a ConfigError."""
+    other = Registry.default().load(name)
+    wanted = {key: tensor.shape for key, tensor in prior.state_dict().items()}
+    found = {key: tensor.shape for key, tensor in other.state_dict().items()}
+    if (prior.family, wanted) != (other.family, found):
+        raise ConfigError(
+            f"prior {name!r} is a {other.family!r} of {other.architecture}, the one in training a "
+            f"{prior.family!r} of {prior.architecture}; make them equal to start from it"
+        )
+    prior.load_state_dict(other.state_dict())
