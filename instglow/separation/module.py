@@ -113,8 +113,8 @@ class StemFiles(BasePredictionWriter):
         """Called by Lightning after each batch, in order."""
         if not prediction.stems.isfinite().all():
             raise ConfigError(
-                "the search left the range of numbers; lower the learning rate, which is "
-                f"{pl_module.engine.how.search.learning_rate}"
+                "the search left the range of numbers; lower its learning rate: "
+                f"{pl_module.engine.how.search}"
             )
         self.objectives += prediction.objective[-1:].flatten().tolist()
         for number, stems in zip(batch[0].tolist(), prediction.stems.cpu(), strict=True):
