@@ -12,11 +12,13 @@ setup: .venv/installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing InstGlow and what it needs into .venv"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,render]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,render,baselines]'
 	@touch $@
 
 demo: setup
-	@$(BIN)/python benchmarks/demo.py --priors $(PRIORS)
+	$(BIN)/instglow separate examples/song/mixture.flac --priors $(PRIORS) --overwrite
+	$(BIN)/instglow evaluate examples --priors $(PRIORS) --figure mean_sdr --out separated/scores \
+		--method mixture-share --method nmf --method instglow --method ideal-ratio-mask
 
 test: setup
 	@$(BIN)/pytest

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from songs import songs
 from torch import Tensor
 
 from instglow import Registry, Separator
+from instglow.data.datasets import open_dataset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SECONDS = 8.0
@@ -33,11 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, required=True)
     arguments = parser.parse_args()
-    (song,) = songs(EXAMPLES)
-    found = Separator.from_registry(list(song.stems)).separate(song.mixture, song.sample_rate)
+    (song,) = open_dataset(EXAMPLES).songs
+    mixture, true = song.read(0, song.samples)
+    found = Separator.from_registry(song.stems).separate(mixture, song.sample_rate)
     figure, rows = plt.subplots(2, len(song.stems) + 1, figsize=(13, 4.6), sharex=True, sharey=True)
-    for row, label, stems in ((0, "separated", found), (1, "true", song.stems)):
-        draw(rows[row][0], "mixture", song.mixture, song.sample_rate)
+    for row, label, stems in ((0, "separated", found), (1, "true", true)):
+        draw(rows[row][0], "mixture", mixture, song.sample_rate)
         rows[row][0].set_ylabel(f"{label}\nkHz")
         for axes, (name, stem) in zip(rows[row][1:], stems.items(), strict=True):
             draw(axes, name, stem, song.sample_rate)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from instglow.errors import ConfigError
 from instglow.prior import Prior
-from instglow.registry import Registry
+from instglow.registry import Registry, validate_name
 from instglow.separation.presets import Preset
 from instglow.separation.search import OnStep
 from instglow.separation.separator import SeparationEngine
@@ -50,8 +51,14 @@ class Separator:
     ) -> Separator:
         """With priors that are looked up by name, as `instglow separate --priors` does.
 
+        Args:
+            names: "stem" or "stem=prior", see `parse_priors`.
+            preset, segment, overlap, device: see `Separator`.
+            registry: folder to look in first.
+
         Raises:
             PriorNotFound: names the near ones.
+            ConfigError: for one stem from two priors, or an instrument that its prior lacks.
             FrontendMismatch: where two were trained on different spectrograms.
         """
         priors = load_priors(names, Registry.default(Path(registry) if registry else None))
@@ -74,6 +81,38 @@ class Separator:
         return {name: stem.cpu() for name, stem in stems.items()}
 
 
-def load_priors(names: Sequence[str], registry: Registry) -> dict[str, Prior]:
-    """The priors of that name, in order; a name given twice counts once."""
-    return {name: registry.load(name) for name in dict.fromkeys(names)}
+def load_priors(names: Sequence[str] | str, registry: Registry) -> dict[str, Prior]:
+    """The prior of each stem, in order, as `parse_priors` reads the names.
+
+    A prior of several stems is loaded once, and they share its weights.
+    """
+    named = parse_priors(names)
+    loaded = {name: registry.load(name) for name in dict.fromkeys(named.values())}
+    return {stem: loaded[name].of(stem) for stem, name in named.items()}
+
+
+def parse_priors(names: Sequence[str] | str) -> dict[str, str]:
+    """Stem -> name of its prior, in order; what is given twice counts once.
+
+    >>> parse_priors("bass=bass-nmf, drums")
+    {'bass': 'bass-nmf', 'drums': 'drums'}
+
+    Args:
+        names: each "stem=prior", or "stem" for the prior of that name; in one text, with commas.
+
+    Raises:
+        InvalidName: for a stem that cannot be the name of a file.
+        ConfigError: where two priors are named for one stem.
+    """
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",") if name.strip()]
+    named: dict[str, str] = {}
+    for name in names:
+        stem, equals, prior = name.partition("=")
+        prior = prior if equals else stem
+        if named.setdefault(validate_name(stem), prior) != prior:
+            raise ConfigError(
+                f"stem {stem!r} is to come from prior {named[stem]!r} and from {prior!r}; leave "
+                "one out, or give it a stem of another name"
+            )
+    return named

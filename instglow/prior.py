@@ -75,6 +75,13 @@ class Prior(nn.Module, ABC):
         """(batch, bins, frames) linear amplitude -> (batch,) log-density in nats."""
         raise NotImplementedError(f"family {self.family!r} has no log-density")
 
+    def at_level(self, wave: Tensor) -> Tensor:
+        """(..., samples) -> the same, each segment at the level that solos have in training."""
+        if not self.level:
+            return wave
+        rms = wave.square().mean(-1, keepdim=True).sqrt()
+        return wave * (self.level / rms.clamp(min=1e-6))
+
     def project(self, latent: Tensor) -> Tensor:
         """(batch, ...) -> the nearest latent that the prior allows; a search asks after each step.
 

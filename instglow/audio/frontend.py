@@ -43,6 +43,11 @@ class Frontend:
         """Frames that a waveform of so many samples has."""
         return samples // self.hop_length + 1
 
+    def segment(self, seconds: float) -> int:
+        """-> samples of about so long that make an even number of frames: no squeeze pads them."""
+        pairs = round(seconds * self.sample_rate / self.hop_length / 2)
+        return (2 * max(1, pairs) - 1) * self.hop_length
+
     def spectrogram(self, wave: Tensor) -> Tensor:
         """(..., samples) full scale ±1 -> (..., bins, frames) complex."""
         return F.spectrogram(

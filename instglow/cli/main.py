@@ -19,10 +19,15 @@ from instglow.errors import ConfigError, InstGlowError
 
 COMMANDS = {
     "separate": ("instglow.cli.separate", "separate songs into stems"),
+    "evaluate": ("instglow.cli.evaluate", "separate songs with known stems and score the result"),
     "list-priors": ("instglow.cli.list_priors", "list the priors, where they are, what they hide"),
     "show-prior": ("instglow.cli.show_prior", "print the card of a prior"),
     "add-prior": ("instglow.cli.add_prior", "register a trained prior, or train one from a folder"),
     "remove-prior": ("instglow.cli.remove_prior", "delete a prior from the registry"),
+    "likelihood": (
+        "instglow.cli.likelihood",
+        "measure how likely each prior finds each instrument's solos",
+    ),
     "fit": ("instglow.cli.train", "train a prior"),
     "validate": ("instglow.cli.train", "measure a trained prior on validation data"),
     "test": ("instglow.cli.train", "measure a trained prior on test data"),

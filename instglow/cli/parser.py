@@ -25,6 +25,16 @@ class Parser(argparse.ArgumentParser):
             help="a folder of priors to look into before all others",
         )
 
+    def add_device(self) -> None:
+        """The option `-d`, `--device`, as Lightning names them."""
+        self.add_argument(
+            "-d",
+            "--device",
+            choices=("auto", "cpu", "gpu", "mps"),
+            default="auto",
+            help="default: auto",
+        )
+
     def add_json(self) -> None:
         """The option `--json`."""
         self.add_argument("--json", action="store_true", help="print JSON")

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from instglow import __version__
-from instglow.api import load_priors
+from instglow.api import load_priors, parse_priors
 from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
 from instglow.cli.parser import Parser
+from instglow.cli.search_options import adapted, add_search_options
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
 from instglow.separation.module import check_machine, predict_song
-from instglow.separation.presets import PRESETS, Preset, preset
+from instglow.separation.presets import PRESETS, preset
 from instglow.separation.separator import SeparationEngine
 from instglow.training.interrupt import keyboard_interrupt
 
@@ -29,12 +30,18 @@ REPORT = "separation.json"
 def run(argv: list[str], prog: str) -> None:
     """Parse, separate song by song, say where the stems are."""
     arguments = _parser(prog).parse_args(argv)
-    names = [name.strip() for name in arguments.priors.split(",") if name.strip()]
+    named = parse_priors(arguments.priors)
     registry = Registry.default(arguments.registry)
     engine = SeparationEngine(
-        load_priors(names, registry), _preset(arguments), arguments.segment, arguments.overlap
+        load_priors(arguments.priors, registry),
+        adapted(preset(arguments.preset), arguments),
+        arguments.segment,
+        arguments.overlap,
     )
-    priors = {name: {"sha256": registry.find(name).require_card().sha256} for name in engine.stems}
+    priors = {
+        stem: {"prior": name, "sha256": registry.find(name).require_card().sha256}
+        for stem, name in named.items()
+    }
     check_machine(arguments.device, arguments.batch_size)
     _check_songs(arguments.songs, engine, arguments)
     for song in arguments.songs:
@@ -143,22 +150,6 @@ class _Progress:
         self.bar.set_postfix(objective=f"{objective:.4g}", refresh=False)
 
 
-def _preset(arguments: Any) -> Preset:
-    chosen = preset(arguments.preset)
-    changes = {
-        name: getattr(arguments, name)
-        for name in ("steps", "learning_rate", "latent_weight", "seed")
-        if getattr(arguments, name) is not None
-    }
-    known = {field.name for field in fields(chosen.search)}
-    for name in changes.keys() - known:
-        raise ConfigError(
-            f"the search of preset {arguments.preset!r} has no {name.replace('_', ' ')}; leave out "
-            f"--{name.replace('_', '-')}, or choose another preset"
-        )
-    return replace(chosen, search=replace(chosen.search, **changes))
-
-
 _SUBTYPES = {"wav": "FLOAT", "flac": "PCM_24"}
 
 
@@ -168,8 +159,9 @@ def _parser(prog: str) -> Parser:
     parser.add_argument(
         "--priors",
         required=True,
-        metavar="A,B,...",
-        help="names of registered priors, one for each stem; see `instglow list-priors`",
+        metavar="A,B=C,...",
+        help="one for each stem: the name of a registered prior, or STEM=PRIOR for a stem of "
+        "another name than its prior's; see `instglow list-priors`",
     )
     parser.add_argument(
         "-o",
@@ -184,13 +176,7 @@ def _parser(prog: str) -> Parser:
         "--format", choices=_SUBTYPES, default="wav", help="wav: 32-bit float; flac: 24 bits"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace stems that exist")
-    parser.add_argument(
-        "-d",
-        "--device",
-        choices=("auto", "cpu", "gpu", "mps"),
-        default="auto",
-        help="default: auto",
-    )
+    parser.add_device()
     parser.add_argument(
         "--segment",
         type=float,
@@ -204,11 +190,7 @@ def _parser(prog: str) -> Parser:
     parser.add_argument(
         "--batch-size", type=int, default=1, metavar="N", help="chunks searched side by side"
     )
-    search = parser.add_argument_group("the search, where the preset's should not do")
-    search.add_argument("--steps", type=int, metavar="N", help="iterations")
-    search.add_argument("--learning-rate", type=float, metavar="X")
-    search.add_argument("--latent-weight", type=float, metavar="X", help="γ of the objective")
-    search.add_argument("--seed", type=int, metavar="N")
+    add_search_options(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     parser.add_registry()
     return parser

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import instglow
+from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datamodule import SoloData
 from instglow.errors import ConfigError
 from instglow.training.base import TrainingRun
@@ -23,7 +22,7 @@ from instglow.training.module import PriorTraining
 
 def run(argv: list[str], prog: str) -> None:
     """Train or measure a prior, as the last word of `prog` says."""
-    _wandb_without_account()
+    offline_without_account()
     _quiet()
     command = prog.split()[-1]
     defaults = configs() / "trainer.yaml"
@@ -116,19 +115,6 @@ def _find_config(name: str) -> str:
         there = ", ".join(sorted(path.name for path in configs().glob("*.yaml")))
         raise ConfigError(f"no configuration {name!r}, and none of that name among ours: {there}")
     return str(ours)
-
-
-def _wandb_without_account() -> None:
-    """Log to a local folder where nobody is logged in; `wandb sync` sends it later."""
-    if "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ:
-        return
-    try:
-        logged_in = any("wandb" in host for host in netrc().hosts)
-    except (OSError, NetrcParseError):
-        logged_in = False
-    if not logged_in:
-        os.environ["WANDB_MODE"] = "offline"
-        os.environ.setdefault("WANDB_SILENT", "true")
 
 
 def _quiet() -> None:

@@ -1,4 +1,4 @@
-"""MUSDB18 and MUSDB18-HQ: the solo recordings of one stem."""
+"""MUSDB18 and MUSDB18-HQ: the solo recordings of one stem, and whole songs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from torch import Tensor
 
 from instglow.audio.resample import resample
 from instglow.data.solo import Split
-from instglow.errors import DataError, DependencyError
+from instglow.data.songs import Excerpt, Song, SongSet
+from instglow.data.stems import MIXTURE, FileSong, gather, subfolders
+from instglow.errors import AudioError, DataError, DependencyError
+
+STEMS = ("vocals", "drums", "bass", "other")
+SUFFIX = ".stem.mp4"
+_STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")  # as a file .stem.mp4 holds them
 
 
 class MusdbStem:
@@ -24,7 +30,7 @@ class MusdbStem:
     """
 
     def __init__(self, root: str, stem: str) -> None:
-        if stem not in ("vocals", "drums", "bass", "other"):
+        if stem not in STEMS:
             raise DataError(f"MUSDB18 has no stem {stem!r}: vocals, drums, bass and other")
         self.root = Path(root)
         self.stem = stem
@@ -36,14 +42,115 @@ class MusdbStem:
             yield resample(wave, round(track.rate), sample_rate)
 
     def _tracks(self, split: str) -> list[Any]:
-        if not (self.root / "train").is_dir():
-            raise DataError(f"no MUSDB18 in {str(self.root)!r}: looked for its folder 'train'")
-        if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-            raise DependencyError("musdb needs the programs ffmpeg and ffprobe: install FFmpeg")
-        import musdb  # fails at import where ffmpeg is missing
-
-        is_wav = not any((self.root / "train").glob("*.stem.mp4"))
-        tracks = musdb.DB(str(self.root), subsets="train", split=split, is_wav=is_wav).tracks
+        is_wav = not _stem_files(_part(self.root, "train"))
+        tracks = _musdb().DB(str(self.root), subsets="train", split=split, is_wav=is_wav).tracks
         if not tracks:
             raise DataError(f"no song of split {split!r} in {str(self.root)!r}")
         return list(tracks)
+
+
+class MusdbSong(Song):
+    """A song of MUSDB18, as a file .stem.mp4; only the part asked for is kept in memory.
+
+    Raises:
+        AudioError: for a file that ffprobe cannot read, or that lacks streams.
+    """
+
+    def __init__(self, path: Path) -> None:
+        musdb = _musdb()
+        import ffmpeg  # type: ignore[import-untyped]  # comes with musdb
+
+        self.name = path.name.removesuffix(SUFFIX)
+        self.stems = tuple(sorted(STEMS))
+        try:
+            # absolute: ffmpeg takes "a:b.stem.mp4" for a protocol, and "-a.stem.mp4" for an option
+            self._track = musdb.MultiTrack(path=str(path.absolute()), name=self.name, stem_id=0)
+        except (ffmpeg.Error, IndexError, KeyError):  # broken, no stream, a stream without length
+            raise AudioError(f"{path}: not a song that ffprobe can read; copy it again") from None
+        info = self._track.info
+        if info.nb_audio_streams != len(_STREAMS):
+            raise AudioError(
+                f"{path}: {info.nb_audio_streams} audio streams, {len(_STREAMS)} needed "
+                f"({', '.join(_STREAMS)}); copy it again"
+            )
+        formats = {(info.rate(k), info.channels(k)) for k in range(len(_STREAMS))}
+        if len(formats) > 1:
+            found = ", ".join(f"{rate} Hz × {channels}" for rate, channels in sorted(formats))
+            raise AudioError(f"{path}: streams of different format ({found}); copy it again")
+        ((self.sample_rate, self._channels),) = formats
+        self.samples = min(info.nb_samples_streams)  # ffmpeg decodes up to a packet more
+
+    def read(self, start: int, count: int) -> Excerpt:
+        """See `Song`."""
+        assert 0 <= start <= start + count <= self.samples, (start, count, self.samples)
+        waves = {
+            name: self._stream(index, start, count)
+            for name, index in zip(_STREAMS, self._track.info.audio_stream_idx(), strict=True)
+        }
+        return Excerpt(waves[MIXTURE], {stem: waves[stem] for stem in self.stems})
+
+    def _stream(self, index: int, start: int, count: int) -> Tensor:
+        path, seconds = self._track.path, (start / self.sample_rate, count / self.sample_rate)
+        try:
+            values = self._track.load_audio(path, index, *seconds)
+        except (ValueError, Warning):  # musdb's for a file that is gone or broken since
+            raise AudioError(f"{path}: cannot be read any more; copy it again") from None
+        # musdb drops dimensions of size 1
+        wave = torch.from_numpy(values).float().reshape(-1, self._channels)
+        if len(wave) != count:
+            raise AudioError(
+                f"{path}: from {seconds[0]:.3f} s on, {len(wave)} of {count} samples can be "
+                "decoded; copy it again"
+            )
+        return wave.T.contiguous()
+
+
+def musdb_songs(root: Path, subset: str = "test") -> SongSet:
+    """The songs of MUSDB18 (.stem.mp4, through musdb) or of MUSDB18-HQ (.wav).
+
+    MUSDB18-HQ's files are read as they are: the same samples as through musdb, without a process
+    for each file and excerpt. A song that cannot be read is left out, with the reason.
+
+    Args:
+        root: folder that holds `train/` and `test/`.
+        subset: train or test.
+
+    Raises:
+        DataError: without a single song.
+        DependencyError: for .stem.mp4 without the programs ffmpeg and ffprobe.
+    """
+    if subset not in ("train", "test"):
+        raise DataError(f"MUSDB18 has no part {subset!r}: train and test")
+    folder = _part(root, subset)
+    if files := _stem_files(folder):
+        _musdb()  # what it lacks is no fault of the songs
+        return gather(f"MUSDB18 {subset}", files, MusdbSong)
+    folders = subfolders(folder)
+    if not folders:
+        raise DataError(f"no songs in {str(folder)!r}: looked for *{SUFFIX} and <song>/*.wav")
+    return gather(f"MUSDB18-HQ {subset}", folders, _hq_song)
+
+
+def _hq_song(folder: Path) -> Song:
+    files = {stem: [folder / f"{stem}.wav"] for stem in STEMS}
+    return FileSong(folder.name, files, folder / f"{MIXTURE}.wav")
+
+
+def _part(root: Path, subset: str) -> Path:
+    folder = root / subset
+    if not folder.is_dir():
+        raise DataError(f"no MUSDB18 in {str(root)!r}: looked for its folder {subset!r}")
+    return folder
+
+
+def _stem_files(folder: Path) -> list[Path]:
+    """MUSDB18's files; none in MUSDB18-HQ."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def _musdb() -> Any:
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        raise DependencyError("musdb needs the programs ffmpeg and ffprobe: install FFmpeg")
+    import musdb  # fails at import where ffmpeg is missing
+
+    return musdb

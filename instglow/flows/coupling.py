@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ class GatedWaveNet(nn.Module):
         layers: gated layers; layer j has dilation `dilation_rate ** j`.
         kernel: frames that one convolution sees; odd.
         dilation_rate: 1 for none.
+        condition: channels of what the network is told besides, the same at every frame; 0 for
+            nothing. Every gated layer adds a linear map of it.
     """
 
     def __init__(
@@ -28,6 +32,7 @@ class GatedWaveNet(nn.Module):
         layers: int = 4,
         kernel: int = 5,
         dilation_rate: int = 1,
+        condition: int = 0,
     ) -> None:
         super().__init__()
         self.start = nn.Conv1d(inputs, hidden, 1)
@@ -47,13 +52,17 @@ class GatedWaveNet(nn.Module):
         # a coupling that starts as the identity is what makes a deep flow trainable
         nn.init.zeros_(self.end.weight)
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
+        # one map for all layers, as in WaveGlow: its output is cut into theirs
+        self.conditioning = nn.Linear(condition, layers * 2 * hidden) if condition else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, inputs, frames) -> (batch, outputs, frames)."""
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(batch, inputs, frames), (batch, condition channels) -> (batch, outputs, frames)."""
         stream = self.start(x)
         skips = torch.zeros_like(stream)
-        for gate, mix in zip(self.gates, self.mixes, strict=True):
-            filtered, gating = gate(stream).chunk(2, 1)
+        shifts = self._shifts(condition)
+        for gate, mix, shift in zip(self.gates, self.mixes, shifts, strict=True):
+            gated = gate(stream) if shift is None else gate(stream) + shift
+            filtered, gating = gated.chunk(2, 1)
             mixed = mix(torch.tanh(filtered) * torch.sigmoid(gating))
             if mixed.shape[1] == stream.shape[1]:
                 skips = skips + mixed
@@ -62,9 +71,20 @@ class GatedWaveNet(nn.Module):
                 stream, skips = stream + residual, skips + skip
         return self.end(skips)
 
+    def _shifts(self, condition: Tensor | None) -> Sequence[Tensor | None]:
+        """What each layer adds before its gate: (batch, 2 · hidden, 1), or None for nothing."""
+        layers = len(self.gates)
+        if self.conditioning is None:
+            assert condition is None, "a network without condition channels is told something"
+            return [None] * layers
+        assert condition is not None, "a network with condition channels is told nothing"
+        return self.conditioning(condition)[..., None].chunk(layers, 1)
+
 
 class AffineCoupling(Bijection):
     """y₁ = m(x₀) + exp(s(x₀)) · x₁, y₀ = x₀, with x₀ the first half of the channels.
+
+    With a condition, m and s depend on it too; the map stays invertible for each.
 
     Args:
         channels: even.
@@ -80,28 +100,30 @@ class AffineCoupling(Bijection):
         self.bounded = bounded
         self.network = GatedWaveNet(channels // 2, channels, **network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dy/dx|."""
         kept, changed = x.chunk(2, 1)
-        shift, log_scale = self.shift_and_log_scale(kept)
+        shift, log_scale = self.shift_and_log_scale(kept, condition)
         return (
             torch.cat([kept, torch.addcmul(shift, log_scale.exp(), changed)], 1),
             log_scale.flatten(1).sum(1),
         )
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dx/dy|."""
         kept, changed = y.chunk(2, 1)
-        shift, log_scale = self.shift_and_log_scale(kept)
+        shift, log_scale = self.shift_and_log_scale(kept, condition)
         return (
             torch.cat([kept, (changed - shift) * torch.exp(-log_scale)], 1),
             -log_scale.flatten(1).sum(1),
         )
 
-    def shift_and_log_scale(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+    def shift_and_log_scale(
+        self, kept: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(batch, channels / 2, frames) -> m and s, each of the same shape."""
         # under autocast the network answers in half precision; the data stays in its own
-        shift, log_scale = self.network(kept).to(kept.dtype).chunk(2, 1)
+        shift, log_scale = self.network(kept, condition).to(kept.dtype).chunk(2, 1)
         if self.bounded:
             log_scale = torch.log(1e-6 + torch.sigmoid(log_scale + 2))
         return shift, log_scale

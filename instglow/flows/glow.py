@@ -21,18 +21,19 @@ class FlowStep(Bijection):
         self.conv1x1 = GroupedConv1x1(channels, groups)
         self.coupling = AffineCoupling(channels, bounded, **network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dy/dx|."""
         ladj = x.new_zeros(x.shape[0])
-        for layer in (self.actnorm, self.conv1x1, self.coupling):
+        for layer in (self.actnorm, self.conv1x1):
             x, term = layer(x)
             ladj = ladj + term
-        return x, ladj
+        x, term = self.coupling(x, condition)
+        return x, ladj + term
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dx/dy|."""
-        ladj = y.new_zeros(y.shape[0])
-        for layer in (self.coupling, self.conv1x1, self.actnorm):
+        y, ladj = self.coupling.inverse(y, condition)
+        for layer in (self.conv1x1, self.actnorm):
             y, term = layer.inverse(y)
             ladj = ladj + term
         return y, ladj
@@ -45,7 +46,7 @@ class Glow(nn.Module):
         channels: of the data; a multiple of 2.
         steps: flow steps.
         groups: channels that one 1×1 convolution mixes.
-        hidden, layers, kernel, dilation_rate: of each coupling's `GatedWaveNet`.
+        hidden, layers, kernel, dilation_rate, condition: of each coupling's `GatedWaveNet`.
         bounded: see `AffineCoupling`.
     """
 
@@ -59,6 +60,7 @@ class Glow(nn.Module):
         kernel: int = 5,
         dilation_rate: int = 1,
         bounded: bool = False,
+        condition: int = 0,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -72,25 +74,31 @@ class Glow(nn.Module):
                 layers=layers,
                 kernel=kernel,
                 dilation_rate=dilation_rate,
+                condition=condition,
             )
             for _ in range(steps)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Data (batch, channels, frames) -> latent of even frames, and (batch,) log|dz/dx|."""
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Data (batch, channels, frames) -> latent of even frames, and (batch,) log|dz/dx|.
+
+        Args:
+            x: the data.
+            condition: (batch, condition channels), where the flow has some.
+        """
         frames = x.shape[-1]
         y, ladj = self.squeeze(x), x.new_zeros(x.shape[0])
         for step in self.steps:
-            y, term = step(y)
+            y, term = step(y, condition)
             ladj = ladj + term
         return self.squeeze.inverse(y, frames + frames % 2), ladj
 
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latent (batch, channels, even frames) -> data of that shape, and (batch,) log|dx/dz|."""
         x, ladj = self.squeeze(z), z.new_zeros(z.shape[0])
         for step in reversed(self.steps):
             assert isinstance(step, FlowStep)
-            x, term = step.inverse(x)
+            x, term = step.inverse(x, condition)
             ladj = ladj + term
         return self.squeeze.inverse(x, z.shape[-1]), ladj
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from instglow.errors import ConfigError
+from instglow.separation.code_search import CodeSearch
 from instglow.separation.refine import MixturePhase, RatioMask, Refinement
 from instglow.separation.search import LatentSearch, Search
 
@@ -27,6 +28,19 @@ class Preset:
 PRESETS = {
     # Zhu et al. (2022), section IV: the yardstick. Do not tune.
     "paper": Preset(LatentSearch(), MixturePhase(), match_level=False),
+    # The same with the prior's density, its "MAP" rows; the weight is the best of docs/results.md
+    "paper-map": Preset(
+        LatentSearch(latent_weight=0.01, space="data"), MixturePhase(), match_level=False
+    ),
+    # A dictionary of spectra takes larger steps than a flow, and more of them
+    "nmf": Preset(
+        LatentSearch("kl", steps=100, learning_rate=0.1, relative=True, signed=False), RatioMask()
+    ),
+    # Zhu et al. (2022), section IV, for "GAN-prior": projected gradient descent on the
+    # reconstruction objective. A cube takes larger steps than a flow; 100 nearly converge
+    "gan-prior": Preset(LatentSearch("kl", steps=150, learning_rate=0.05), MixturePhase()),
+    # Mancusi et al. (2021): two sources, priors of one codec
+    "lq-vae": Preset(CodeSearch(), MixturePhase()),
     # What measured best at its cost: docs/results.md
     "default": Preset(
         LatentSearch(

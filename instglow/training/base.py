@@ -112,10 +112,8 @@ class PriorRun(TrainingRun):
         return self.prior.frontend.sample_rate
 
     def segment(self, seconds: float) -> int:
-        """-> samples that make whole frames, an even number: what a squeeze takes unpadded."""
-        hop = self.prior.frontend.hop_length
-        pairs = round(seconds * self.sample_rate / hop / 2)
-        return (2 * max(1, pairs) - 1) * hop
+        """-> samples of a training segment, whole frames; see `Frontend.segment`."""
+        return self.prior.frontend.segment(seconds)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `add-prior` needs, as plain values: `weights_only` loads nothing else."""
@@ -152,7 +150,4 @@ class PriorRun(TrainingRun):
 
     def at_level(self, wave: Tensor) -> Tensor:
         """(..., samples) -> the same, each segment at the level that the prior is trained at."""
-        if not self.prior.level:
-            return wave
-        rms = wave.square().mean(-1, keepdim=True).sqrt()
-        return wave * (self.prior.level / rms.clamp(min=1e-6))
+        return self.prior.at_level(wave)

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from instglow.errors import PriorExists
 from instglow.registry import Registry, validate_name
+from instglow.registry.runs import RUNS
 from instglow.training.base import PriorRun, TrainingRun
-from instglow.training.publish import RUNS, publish, source_from
+from instglow.training.publish import publish, source_from
 
 
 class Checkpoints(ModelCheckpoint):
@@ -36,6 +37,15 @@ class Checkpoints(ModelCheckpoint):
             runs = Path(trainer.default_root_dir) / RUNS / _name(pl_module)
             self.dirpath = trainer.strategy.broadcast(str(_next_number(runs)))
         super().setup(trainer, pl_module, stage)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning writes `last.ckpt` beside a new best alone; a resumed run needs the newest."""
+        super().on_validation_end(trainer, pl_module)
+        if (
+            self._last_global_step_saved != trainer.global_step
+            and not self._should_skip_saving_checkpoint(trainer)
+        ):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
 def _name(module: LightningModule) -> str:

@@ -39,6 +39,16 @@ class PriorTraining(PriorRun):
         if init:
             start_from(prior, init)
 
+    def setup(self, stage: str) -> None:
+        """Refuse data of other instruments than the prior's, or in another order."""
+        known = self.prior.architecture.get("instruments")
+        sources = getattr(getattr(self.trainer, "datamodule", None), "sources", None)
+        if known and sources and list(sources) != list(known):
+            raise ConfigError(
+                f"data.sources are {', '.join(sources)}, the prior's instruments "
+                f"{', '.join(known)}; name the same ones in the same order"
+            )
+
     def training_step(self, wave: Tensor) -> Tensor:
         """(batch, samples) or (batch, instruments, samples) full scale ±1 -> the loss."""
         generator = self.draw(~self.draw_number)

@@ -14,9 +14,7 @@ from instglow.errors import ConfigError, InstGlowError, RegistryError, WeightsEr
 from instglow.families import family
 from instglow.prior import Prior
 from instglow.registry import Registry, Source, validate_name
-
-RUNS = "runs"
-"""Folder of training runs: `runs/<instrument>/<number>/{best,last}.ckpt`."""
+from instglow.registry.runs import RUNS, newest_run
 
 
 def publish(
@@ -86,16 +84,13 @@ def newest_checkpoint(instrument: str, root: Path) -> Path:
     Raises:
         RegistryError: that says how to make one.
     """
-    folder = root / RUNS / validate_name(instrument)
-    checkpoints = [*folder.glob("*/best.ckpt"), *folder.glob("*/last.ckpt")]
-    if not checkpoints:
+    checkpoint = newest_run(validate_name(instrument), root)
+    if checkpoint is None:
         raise RegistryError(
-            f"no training run of {instrument!r} in {folder}: train it with "
+            f"no training run of {instrument!r} in {root / RUNS}: train it with "
             f"`instglow fit --config {instrument}.yaml`, or name a file with --checkpoint"
         )
-    newest = max(checkpoints, key=lambda path: path.stat().st_mtime).parent
-    best = newest / "best.ckpt"
-    return best if best.is_file() else newest / "last.ckpt"
+    return checkpoint
 
 
 def source_from(values: dict[str, Any]) -> Source:

@@ -74,3 +74,11 @@ def test_refuses_what_is_no_frontend(values):
 def test_refuses_a_hop_that_cannot_be_inverted():
     with pytest.raises(ConfigError, match=r"hop_length 513 is more than half of n_fft 1024.*short"):
         Frontend(hop_length=513)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.05, 0.5, 2.0, 3.3])
+def test_a_segment_has_an_even_number_of_frames_and_is_about_as_long(seconds):
+    frontend = Frontend(8000, 64, 16)
+    samples = frontend.segment(seconds)
+    assert frontend.frames(samples) % 2 == 0
+    assert abs(samples - seconds * 8000) <= 2 * 16

@@ -142,3 +142,36 @@ def test_a_run_interrupted_and_resumed_is_the_run_that_was_not(project, tmp_path
     assert 15 <= interrupted_at < 120
     instglow(*fit, halves, "--ckpt_path", halves / "last.ckpt", cwd=project)
     torch.testing.assert_close(weights(halves), weights(whole), rtol=0, atol=1e-6)
+
+
+def test_one_model_of_several_instruments_gives_several_stems(project, tmp_path):
+    for name, source in {
+        "bass": "bass",
+        "drums": "bass",
+        "guitar": "guitar",
+        "piano": "guitar",
+    }.items():
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(project / "data" / source)
+    prior = "--model.prior.init_args."
+    small = (prior + "steps", 1, prior + "hidden", 8, prior + "layers", 1)
+    data = ("--data.init_args.draws_per_epoch", 4, "--data.init_args.held_out_draws", 2)
+    fit = (*small, *data, "--data.init_args.seconds", 0.5, "--trainer.accelerator", "cpu")
+    fit = (*fit, "--trainer.max_steps", 2, "--trainer.logger", "false")
+    done = instglow("fit", "--config", "musicglow.yaml", *fit, cwd=tmp_path)
+    assert "registered prior 'musicglow'" in done.stdout
+
+    song = project / "song.wav"
+    options = ("--priors", "bass=musicglow,guitar=musicglow,rest=bass-nmf", "--steps", 2)
+    instglow("separate", song, *options, cwd=tmp_path)
+    folder = tmp_path / "separated" / "song"
+    mixture, _ = soundfile.read(song)
+    stems = {name: soundfile.read(folder / f"{name}.wav")[0] for name in ("bass", "guitar", "rest")}
+    assert abs(sum(stems.values()) - mixture).max() < 1e-4
+    priors = json.loads((folder / "separation.json").read_text())["priors"]
+    assert {stem: made["prior"] for stem, made in priors.items()} == {
+        "bass": "musicglow",
+        "guitar": "musicglow",
+        "rest": "bass-nmf",
+    }
+    assert priors["bass"]["sha256"] == priors["guitar"]["sha256"] != priors["rest"]["sha256"]

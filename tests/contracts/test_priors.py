@@ -13,7 +13,10 @@ from instglow.registry.layer import Layer
 
 SMALL = {
     "glow": {"steps": 2, "hidden": 8, "layers": 2, "amplitude": "power:0.5", "level": 0.1},
+    "music-glow": {"instruments": ["bass", "drums"], "embedding": 4, "steps": 2, "hidden": 8},
     "nmf": {"atoms": 4, "level": 0.1},
+    "lq-vae": {"codebook": 8, "embedding": 4, "hidden": 8, "groups": 2},
+    "gan": {"latent_size": 6, "width": 2, "layers": 2, "block": 8, "level": 0.1},
 }
 SHIPPED = Registry([Layer(Path(__file__).parents[2] / "priors", "shipped", read_only=True)])
 MEMBERS = [f"family {name}" for name in sorted(families())] + [

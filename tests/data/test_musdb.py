@@ -1,13 +1,25 @@
 import shutil
+import subprocess
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
-from instglow.data.musdb import MusdbStem
-from instglow.errors import DataError
+from instglow.audio.io import AudioFile
+from instglow.data.musdb import MusdbStem, musdb_songs
+from instglow.errors import AudioError, DataError, DependencyError
 
+RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # as MUSDB18's documentation has them
+TONES = {"drums": 200, "bass": 300, "other": 500, "vocals": 800}  # Hz
+SAMPLES = 2 * RATE + 17  # no multiple of a packet of AAC
+PACKET = 1024
+
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffprobe") is None, reason="musdb needs ffmpeg and ffprobe"
+)
 
 
 @pytest.fixture
@@ -22,7 +34,49 @@ def musdb_hq(tmp_path):
     return tmp_path
 
 
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="musdb needs ffmpeg and ffprobe")
+def tones():
+    """(samples, 2) of each stream; the right channel is half as loud, so channels do not swap."""
+    time = np.arange(SAMPLES) / RATE
+    waves = {
+        stem: 0.1 * np.sin(2 * np.pi * hertz * time)[:, None] * [1.0, 0.5]
+        for stem, hertz in TONES.items()
+    }
+    return waves | {"mixture": sum(waves.values())}
+
+
+def make_hq(folder):
+    folder.mkdir(parents=True)
+    for stem, wave in tones().items():
+        soundfile.write(folder / f"{stem}.wav", wave, RATE)
+
+
+def make_mp4(folder, path, streams=STREAMS):
+    """The files of MUSDB18-HQ as the streams of one file of AAC."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inputs = [word for name in streams for word in ("-i", str(folder / f"{name}.wav"))]
+    maps = [word for number in range(len(streams)) for word in ("-map", str(number))]
+    command = ["ffmpeg", "-v", "error", *inputs, *maps, "-c:a", "aac", "-b:a", "256k", str(path)]
+    subprocess.run(command, check=True)
+
+
+def loudest(wave):
+    """(samples,) -> Hz of its strongest tones, as many as are within 20 dB of the first."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    peaks = (spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] >= spectrum[2:])
+    strong = peaks & (spectrum[1:-1] > spectrum.max() / 10)
+    return {round((bin + 1) * RATE / len(wave) / 10) * 10 for bin in np.flatnonzero(strong)}
+
+
+@pytest.fixture(scope="module")
+def musdb18(tmp_path_factory):
+    """One song in both layouts: root of MUSDB18, root of MUSDB18-HQ."""
+    root = tmp_path_factory.mktemp("musdb")
+    make_hq(root / "hq" / "test" / "A - One")
+    make_mp4(root / "hq" / "test" / "A - One", root / "mp4" / "test" / "A - One.stem.mp4")
+    return root / "mp4", root / "hq"
+
+
+@needs_ffmpeg
 def test_the_stem_of_every_song_by_musdbs_split(musdb_hq):
     source = MusdbStem(str(musdb_hq), "bass")
     train = list(source.recordings("train", 22050))
@@ -38,3 +92,108 @@ def test_no_such_folder_or_stem(tmp_path):
         list(MusdbStem(str(tmp_path), "bass").recordings("train", 22050))
     with pytest.raises(DataError, match="no stem 'guitar'"):
         MusdbStem(str(tmp_path), "guitar")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("layout", ["mp4", "hq"])
+def test_every_stem_is_the_stem_of_its_name(musdb18, layout):
+    root = musdb18[0] if layout == "mp4" else musdb18[1]
+    songs = musdb_songs(root)
+    assert songs.name == {"mp4": "MUSDB18 test", "hq": "MUSDB18-HQ test"}[layout]
+    assert songs.skipped == {}
+    (song,) = songs.songs
+    assert (song.name, song.stems, song.sample_rate) == ("A - One", tuple(sorted(STEMS)), RATE)
+    assert abs(song.samples - SAMPLES) < (PACKET if layout == "mp4" else 1)
+    excerpt = song.read(RATE // 2, RATE)  # AAC begins and ends with what is no pure tone
+    assert set(excerpt.stems) == set(STEMS)
+    for stem, wave in excerpt.stems.items():
+        assert wave.shape == (2, RATE)
+        assert loudest(wave[0].numpy()) == {TONES[stem]}
+    assert loudest(excerpt.mixture[0].numpy()) == set(TONES.values())
+    # the same moment of every stream; AAC at this rate is off by less than 0.01
+    true = torch.from_numpy(tones()["mixture"][RATE // 2 : RATE // 2 + RATE].T).float()
+    for wave in (excerpt.mixture, sum(excerpt.stems.values())):
+        torch.testing.assert_close(wave, true, atol=0.01, rtol=0)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("layout", ["mp4", "hq"])
+def test_excerpts_are_parts_of_what_musdb_reads(musdb18, layout):
+    import musdb
+
+    root = musdb18[0] if layout == "mp4" else musdb18[1]
+    (track,) = musdb.DB(str(root), subsets="test", is_wav=layout == "hq").tracks
+    (song,) = musdb_songs(root).songs
+    whole = {stem: track.targets[stem].audio.T for stem in STEMS}
+    for start, count in ((0, song.samples), (12345, 6789), (song.samples - 1, 1)):
+        excerpt = song.read(start, count)
+        part = slice(start, start + count)
+        mixture = torch.from_numpy(track.audio.T[:, part]).float()
+        torch.testing.assert_close(excerpt.mixture, mixture, atol=0, rtol=0)
+        for stem, wave in excerpt.stems.items():
+            true = torch.from_numpy(whole[stem][:, part]).float()
+            torch.testing.assert_close(wave, true, atol=0, rtol=0)
+
+
+@needs_ffmpeg
+def test_files_that_are_no_songs_of_musdb18_are_left_out(musdb18, tmp_path):
+    mp4, hq = musdb18
+    folder = tmp_path / "test"
+    shutil.copytree(mp4 / "test", folder)
+    make_mp4(hq / "test" / "A - One", folder / "Two streams.stem.mp4", STREAMS[:2])
+    whole = (folder / "A - One.stem.mp4").read_bytes()
+    (folder / "Cut.stem.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "._A - One.stem.mp4").write_bytes(b"macOS")
+    songs = musdb_songs(tmp_path)
+    assert [song.name for song in songs.songs] == ["A - One"]
+    assert set(songs.skipped) == {"Two streams.stem.mp4", "Cut.stem.mp4"}
+    assert "2 audio streams, 5 needed" in songs.skipped["Two streams.stem.mp4"]
+    assert "not a song that ffprobe can read" in songs.skipped["Cut.stem.mp4"]
+    assert not any("\n" in reason for reason in songs.skipped.values())
+
+
+@needs_ffmpeg
+def test_a_file_that_goes_away_after_all(musdb18, tmp_path):
+    shutil.copytree(musdb18[0] / "test", tmp_path / "test")
+    (song,) = musdb_songs(tmp_path).songs
+    (tmp_path / "test" / "A - One.stem.mp4").unlink()
+    with pytest.raises(AudioError, match=r"A - One\.stem\.mp4: .*copy it again"):
+        song.read(0, 100)
+
+
+def test_hq_needs_every_file_and_no_program(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    make_hq(tmp_path / "test" / "A - One")
+    make_hq(tmp_path / "test" / "B - Two")
+    (tmp_path / "test" / "B - Two" / "bass.wav").unlink()
+    songs = musdb_songs(tmp_path)
+    assert [song.name for song in songs.songs] == ["A - One"]
+    assert "bass.wav: no such file" in songs.skipped["B - Two"]
+
+
+def test_an_excerpt_does_not_read_the_whole_song(tmp_path, monkeypatch):
+    make_hq(tmp_path / "test" / "A - One")
+    (song,) = musdb_songs(tmp_path).songs
+    counts = []
+    read = AudioFile.read
+    monkeypatch.setattr(
+        AudioFile,
+        "read",
+        lambda file, start, count: counts.append(count) or read(file, start, count),
+    )
+    song.read(RATE, 100)
+    assert counts == [100] * len(STREAMS)
+
+
+def test_no_such_part_song_or_program(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="no part 'valid': train and test"):
+        musdb_songs(tmp_path, "valid")
+    with pytest.raises(DataError, match="looked for its folder 'test'"):
+        musdb_songs(tmp_path)
+    (tmp_path / "test").mkdir()
+    with pytest.raises(DataError, match=r"no songs .*\*\.stem\.mp4"):
+        musdb_songs(tmp_path)
+    (tmp_path / "test" / "A - One.stem.mp4").touch()
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(DependencyError, match="ffmpeg and ffprobe"):
+        musdb_songs(tmp_path)

@@ -1,0 +1,209 @@
+"""`instglow evaluate DATASET --priors a,b,c`: separate songs whose stems are known, and score."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from instglow.api import parse_priors
+from instglow.cli.parser import Parser
+from instglow.cli.search_options import adapted, add_search_options
+from instglow.cli.wandb_account import offline_without_account
+from instglow.data.datasets import open_dataset
+from instglow.errors import ConfigError, DataError
+from instglow.evaluation.catalogue import METHODS, OWN, Request, method
+from instglow.evaluation.exhibits import exhibits
+from instglow.evaluation.method import Method
+from instglow.evaluation.report import report, table, to_csv
+from instglow.evaluation.results import SongResult, write_text
+from instglow.evaluation.run import Plan, evaluate
+from instglow.evaluation.source_only import SourceOnly
+from instglow.registry import Registry
+from instglow.separation.module import check_machine
+from instglow.separation.presets import PRESETS
+
+
+def run(argv: list[str], prog: str) -> None:
+    """Parse, measure method by method, write and print the figures."""
+    arguments = _parser(prog).parse_args(argv)
+    check_machine(arguments.device, 1)
+    songs = open_dataset(arguments.dataset, arguments.split)
+    chosen = parse_priors(arguments.priors) if arguments.priors else {}
+    plan = Plan(
+        songs,
+        arguments.out or Path("evaluations") / arguments.dataset.resolve().name,
+        tuple(chosen) or None,
+        arguments.segment,
+        arguments.seconds,
+        arguments.remix,
+        bool(arguments.page or arguments.wandb),
+        arguments.jobs,
+    )
+    request = Request(
+        Registry.default(arguments.registry),
+        chosen,
+        arguments.preset,
+        lambda preset: adapted(preset, arguments),
+        _weights(arguments.weights),
+        Path.cwd(),
+        _device(arguments.device),
+    )
+    methods = [method(name, request) for name in dict.fromkeys(arguments.method or [OWN])]
+    for song, reason in songs.skipped.items():
+        print(f"instglow: {song} is left out: {reason}", file=sys.stderr)
+    results = {one.name: _measure(one, plan, arguments.quiet) for one in methods}
+    reports = [report(one, _preset(one, arguments), plan, *results[one.name]) for one in methods]
+    print(table(reports, f"{arguments.figure}"))
+    _write(arguments, plan, reports, {name: found for name, (found, _) in results.items()})
+
+
+def _measure(one: Method, plan: Plan, quiet: bool) -> tuple[list[SongResult], dict[str, str]]:
+    total = sum(len(plan.cuts(song)) for song in plan.songs.songs if plan.chosen(song))
+    with tqdm(
+        total=total, desc=one.name, unit="segment", disable=quiet, file=sys.stderr, leave=False
+    ) as bar:
+
+        def scored(song: str) -> None:
+            bar.set_postfix(song=song, refresh=False)
+            bar.update()
+
+        results, skipped = evaluate(one, plan, scored)
+    for song in skipped.keys() - plan.songs.skipped.keys():
+        print(f"instglow: {one.name}: {song} is left out: {skipped[song]}", file=sys.stderr)
+    if not any(result.scores() for result in results):
+        raise DataError(
+            f"{one.name}: nothing to score in {plan.songs.name}: "
+            + ("; ".join(f"{song}: {reason}" for song, reason in skipped.items()) or "no stems")
+        )
+    return results, skipped
+
+
+def _write(
+    arguments: Namespace,
+    plan: Plan,
+    reports: list[dict[str, Any]],
+    results: dict[str, list[SongResult]],
+) -> None:
+    if arguments.json:
+        # one method is what most ask for: no list around it
+        text = json.dumps(reports if len(reports) > 1 else reports[0], indent=2)
+        write_text(arguments.json, text + "\n")
+    if arguments.csv:
+        write_text(arguments.csv, to_csv(reports))
+    if arguments.page:
+        from instglow.evaluation.page import write_page
+
+        page = write_page(arguments.page, plan.songs.name, exhibits(plan, results), table(reports))
+        print(f"the page to listen to: {page}")
+    if arguments.wandb:
+        from instglow.evaluation.dashboard import log
+
+        offline_without_account()
+        log(reports, plan, arguments.wandb, plan.out)
+
+
+def _preset(one: Method, arguments: Namespace) -> str | None:
+    if not isinstance(one, SourceOnly):
+        return None
+    return one.preset_name
+
+
+def _weights(pairs: list[str]) -> dict[str, Path]:
+    weights = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or name not in METHODS:
+            raise ConfigError(f"--weights {pair!r} is not METHOD=FILE with one of our methods")
+        weights[name] = Path(path)
+    return weights
+
+
+def _device(accelerator: str) -> str:
+    import torch
+
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if accelerator == "gpu" else accelerator
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog,
+        description="Separate songs whose true stems are known, and score the stems: global SDR, "
+        "museval's median over frames of one second, SI-SDR. A run that was stopped goes on where "
+        "it was.",
+    )
+    parser.add_argument(
+        "dataset",
+        type=Path,
+        metavar="DATASET",
+        help="MUSDB18, MUSDB18-HQ, Slakh2100, or a folder of <song>/<stem>.wav",
+    )
+    parser.add_argument(
+        "--priors",
+        metavar="A,B,...",
+        help="stems to separate, by their priors, as for `instglow separate` (default: all that a "
+        "song has)",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        metavar="M",
+        help=f"may be repeated: {', '.join(METHODS)} (default: {OWN})",
+    )
+    parser.add_argument(
+        "--preset", default="default", help=f"of method {OWN}: {', '.join(PRESETS)}"
+    )
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="METHOD=FILE",
+        help="checkpoint of a network (default: the newest in runs/, or its package's own)",
+    )
+    parser.add_argument("--json", type=Path, metavar="F", help="write all scores as JSON")
+    parser.add_argument("--csv", type=Path, metavar="F", help="write all scores as CSV")
+    parser.add_argument("--page", type=Path, metavar="DIR", help="write a page to listen to")
+    parser.add_argument(
+        "--wandb",
+        nargs="?",
+        const="instglow",
+        metavar="PROJECT",
+        help="log to Weights & Biases",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where each song's scores are kept (default: evaluations/<dataset>)",
+    )
+    parser.add_argument("--split", default="test", help="of MUSDB18 and Slakh2100 (default: test)")
+    parser.add_argument(
+        "--segment", type=float, default=60.0, metavar="S", help="seconds separated at once"
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="only the middle of each song, so long"
+    )
+    parser.add_argument(
+        "--remix", action="store_true", help="the mixture is the sum of the chosen stems alone"
+    )
+    parser.add_argument(
+        "--figure",
+        default="median_sdr",
+        choices=("median_sdr", "mean_sdr", "median_sdr_frames", "median_si_sdr", "mean_sdr_i"),
+        help="to print (default: median_sdr, the paper's)",
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=2, metavar="N", help="processes that score"
+    )
+    parser.add_device()
+    add_search_options(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    parser.add_registry()
+    return parser

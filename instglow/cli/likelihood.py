@@ -1,0 +1,186 @@
+"""`instglow likelihood PRIORS DATASET`: how likely each prior finds each instrument's solos."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from instglow.api import load_priors
+from instglow.cli.parser import Parser
+from instglow.errors import ConfigError, OutputError
+from instglow.evaluation.boxplot import check_target, write_boxplot
+from instglow.evaluation.likelihood import LikelihoodTable, measure
+from instglow.evaluation.results import write_text
+from instglow.evaluation.solos import SoloSet, open_solos
+from instglow.registry import Registry
+
+
+def run(argv: list[str], prog: str) -> None:
+    """Parse, measure, print, write."""
+    arguments = _parser(prog).parse_args(argv)
+    _check(arguments)
+    names = [name.strip() for name in arguments.priors.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("no priors: name at least one, as in bass,drums")
+    priors = load_priors(names, Registry.default(arguments.registry))
+    solos = open_solos(arguments.dataset, list(priors), arguments.split)
+    for what, reason in solos.skipped.items():
+        print(f"instglow: {what} is left out: {reason}", file=sys.stderr)
+    total = len(priors) * len(solos.instruments) * arguments.segments or None
+    with tqdm(
+        total=total,
+        desc=solos.name,
+        unit="segment",
+        disable=arguments.quiet,
+        file=sys.stderr,
+        leave=False,
+    ) as bar:
+        table = measure(
+            priors,
+            solos,
+            arguments.seconds,
+            arguments.segments,
+            seed=arguments.seed,
+            on_segment=bar.update,
+        )
+    print(as_text(table))
+    print()
+    print("\n".join(findings(table, solos)))
+    _write(arguments, table, solos)
+
+
+def as_text(table: LikelihoodTable) -> str:
+    """Medians: a row for each prior, a column for each instrument; own ones with a star."""
+    head = ("prior", *(f"{name} " for name in table.instruments))
+    rows = [head]
+    for prior, row in table.values.items():
+        cells = (
+            f"{table.median(prior, name):.3f}{'*' if name == prior else ' '}"
+            if name in row
+            else "- "
+            for name in table.instruments
+        )
+        rows.append((prior, *cells))
+    counts = {name: len(table.values[table.likeliest(name)][name]) for name in table.instruments}
+    rows.append(("likeliest", *(f"{table.likeliest(name)} " for name in table.instruments)))
+    rows.append(("segments", *(f"{counts[name]} " for name in table.instruments)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])],
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(["median bits per dimension, lower is likelier; * own instrument", *lines])
+
+
+def findings(table: LikelihoodTable, solos: SoloSet) -> list[str]:
+    """A sentence for each prior that is not discriminative, or one that all are."""
+    rivals: dict[str, list[str]] = {}
+    for prior, instrument, gap in table.not_discriminative():
+        rivals.setdefault(prior, []).append(f"{instrument} (by {gap:.3f} bits)")
+    sentences = [
+        f"prior {prior!r} is not discriminative: it finds solos of {_listed(rivals[prior])} "
+        f"at least as likely as those of {prior}"
+        for prior in table.values
+        if prior in rivals
+    ]
+    without = table.without_own()
+    if not rivals and len(without) < len(table.values) and len(table.instruments) > 1:
+        sentences.append(
+            "every prior is discriminative: the solos of its own instrument are its likeliest"
+        )
+    sentences += [
+        f"prior {prior!r} was measured without solos of its own: {solos.name} has none of {prior}"
+        for prior in without
+    ]
+    missing = [name for name in solos.instruments if name not in table.instruments]
+    sentences += [f"no segment of {name} is loud and long enough: left out" for name in missing]
+    return sentences
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _write(arguments: Namespace, table: LikelihoodTable, solos: SoloSet) -> None:
+    if arguments.json:
+        about = {
+            "dataset": solos.name,
+            "seconds": arguments.seconds,
+            "segments": arguments.segments,
+            "seed": arguments.seed,
+        }
+        write_text(arguments.json, json.dumps({**about, **table.to_dict()}, indent=2) + "\n")
+    if arguments.plot:
+        write_boxplot(
+            table,
+            arguments.plot,
+            f"Likelihood of the solos of {solos.name}, segments of {arguments.seconds:g} s",
+        )
+
+
+def _check(arguments: Namespace) -> None:
+    """Refuse what makes no sense, or could not be written, before anything is measured."""
+    if not (math.isfinite(arguments.seconds) and 0 < arguments.seconds <= 60):
+        raise ConfigError(f"segments of {arguments.seconds} s are not above 0 and at most 60 s")
+    if arguments.segments < 0:
+        raise ConfigError(
+            f"{arguments.segments} segments of each instrument are none; take more, or 0 for all"
+        )
+    if not 0 <= arguments.seed < 2**32:
+        raise ConfigError(f"a seed of {arguments.seed} is not between 0 and 2^32 - 1")
+    if arguments.plot:
+        check_target(arguments.plot, arguments.overwrite)
+    if arguments.json and arguments.json.exists() and not arguments.overwrite:
+        raise OutputError(
+            f"{arguments.json} exists already; pass --overwrite, or name another file"
+        )
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog,
+        description="Measure how likely each prior finds each instrument's solos, in bits per "
+        "dimension of their magnitude spectrograms, and say which priors are not discriminative: "
+        "those that find solos of another instrument at least as likely as those of their own.",
+    )
+    parser.add_argument(
+        "priors", metavar="PRIORS", help="A,B,... or INSTRUMENT=PRIOR,..., as for separate"
+    )
+    parser.add_argument(
+        "dataset",
+        type=Path,
+        metavar="DATASET",
+        help="a folder of <instrument>/ with recordings, or songs with their stems: MUSDB18, "
+        "MUSDB18-HQ, Slakh2100, <song>/<stem>.wav",
+    )
+    parser.add_argument("--json", type=Path, metavar="F", help="write all figures as JSON")
+    parser.add_argument(
+        "--plot", type=Path, metavar="F", help="draw box plots into a .png, .pdf or .svg"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of --json and --plot"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, metavar="S", help="of a segment (default: 2)"
+    )
+    parser.add_argument(
+        "--segments",
+        type=int,
+        default=100,
+        metavar="N",
+        help="of each instrument, spread over its recordings; 0 takes all (default: 100)",
+    )
+    parser.add_argument("--split", default="test", help="of MUSDB18 and Slakh2100 (default: test)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    parser.add_registry()
+    return parser

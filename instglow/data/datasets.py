@@ -1,0 +1,51 @@
+"""Which dataset a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from instglow.data.musdb import STEMS, SUFFIX, musdb_songs
+from instglow.data.slakh import slakh_songs, track_folders
+from instglow.data.songs import SongSet
+from instglow.data.stems import MIXTURE, SUFFIXES, folder_songs
+from instglow.errors import DataError
+
+_SLAKH_SPLITS = ("train", "validation", "test", "omitted")
+
+
+def open_dataset(path: Path, split: str = "test") -> SongSet:
+    """MUSDB18, MUSDB18-HQ, Slakh2100, or a folder of songs.
+
+    Args:
+        path: of the dataset; see `musdb_songs`, `slakh_songs` and `folder_songs`.
+        split: which part of MUSDB18 or Slakh2100; a folder of songs has no parts.
+
+    Raises:
+        DataError: for a missing folder, and where no dataset is recognised.
+        DependencyError: for MUSDB18 without the programs ffmpeg and ffprobe.
+    """
+    if not path.is_dir():
+        what = "a file, not a folder" if path.exists() else "no such folder"
+        raise DataError(f"{path}: {what}; name the folder of a dataset")
+    if _is_musdb(path):
+        return musdb_songs(path, split)
+    if any(track_folders(folder) for folder in (path, *(path / name for name in _SLAKH_SPLITS))):
+        return slakh_songs(path, split)
+    if any(file.suffix.lower() in SUFFIXES for file in path.glob("*/*")):
+        return folder_songs(path)
+    songs = ", ".join(f"{name}.wav" for name in (*STEMS, MIXTURE))
+    raise DataError(
+        f"{path}: no dataset in it; looked for MUSDB18 ({{train,test}}/*{SUFFIX}), "
+        f"MUSDB18-HQ ({{train,test}}/<song>/ with {songs}), "
+        f"Slakh2100 ([<split>/]TrackNNNNN/metadata.yaml) and songs (<song>/<stem>.wav or .flac)"
+    )
+
+
+def _is_musdb(path: Path) -> bool:
+    for part in (path / "train", path / "test"):
+        if any(part.glob(f"*{SUFFIX}")):
+            return True
+        for mixture in part.glob(f"*/{MIXTURE}.wav"):
+            if all((mixture.parent / f"{stem}.wav").is_file() for stem in STEMS):
+                return True
+    return False

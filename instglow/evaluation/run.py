@@ -1,0 +1,164 @@
+"""Separates the songs of a dataset by one method and scores what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from instglow.audio.stems import StemWriter
+from instglow.data.songs import Excerpt, Song, SongSet
+from instglow.errors import AudioError, ConfigError
+from instglow.evaluation.method import Method, Segment
+from instglow.evaluation.results import SongResult, key_of, load
+from instglow.evaluation.scoring import Scored, Scoring
+
+_SHORTEST = 1.0  # seconds: a frame of museval; a shorter rest of a song is left out
+
+OnSegment = Callable[[str], None]
+"""Told of each segment that is scored, new or from an earlier run: the song's name."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of a dataset, whatever the method.
+
+    Args:
+        songs: the dataset.
+        out: folder of the results, `<out>/<method>/<song>.json`; those of an earlier run are kept.
+        stems: to separate where a song has them; None for all that it has.
+        segment: seconds that are separated and scored at once; the paper's minute.
+        excerpt: seconds from the middle of each song; None for all of it.
+        remix: the mixture is the sum of these stems alone, not of all that the song has.
+        keep_audio: write the stems of each song's first segment into `<out>/<method>/<song>/`.
+        jobs: processes that score; 0 scores in this one.
+    """
+
+    songs: SongSet
+    out: Path
+    stems: tuple[str, ...] | None = None
+    segment: float = 60.0
+    excerpt: float | None = None
+    remix: bool = False
+    keep_audio: bool = False
+    jobs: int = 2
+
+    def __post_init__(self) -> None:
+        if not _SHORTEST <= self.segment <= 60:
+            raise ConfigError(f"segments of {self.segment} s are not between 1 and 60 s")
+        if self.excerpt is not None and self.excerpt < _SHORTEST:
+            raise ConfigError(f"excerpts of {self.excerpt} s are shorter than 1 s")
+        if self.jobs < 0:
+            raise ConfigError(f"{self.jobs} jobs are not 0 or more")
+
+    def chosen(self, song: Song) -> tuple[str, ...]:
+        """The stems of a song that are separated."""
+        return song.stems if self.stems is None else tuple(s for s in self.stems if s in song.stems)
+
+    def cuts(self, song: Song) -> list[tuple[int, int]]:
+        """Start and length in samples of each segment of a song."""
+        length = song.samples
+        if self.excerpt is not None:
+            length = min(length, round(self.excerpt * song.sample_rate))
+        first = (song.samples - length) // 2
+        step = round(self.segment * song.sample_rate)
+        shortest = min(length, round(_SHORTEST * song.sample_rate))
+        cuts = [(first + start, min(step, length - start)) for start in range(0, length, step)]
+        return [(start, count) for start, count in cuts if count >= shortest]
+
+    def read(self, song: Song, start: int, count: int) -> Excerpt:
+        """A segment, with its mixture as asked for and the true stems that it is the sum of."""
+        excerpt = song.read(start, count)
+        if not self.remix:
+            return excerpt
+        stems = {name: excerpt.stems[name] for name in self.chosen(song)}
+        return Excerpt(torch.stack(list(stems.values())).sum(0), stems)
+
+    def audio(self, method: str, song: Song, stems: Sequence[str]) -> dict[str, Path]:
+        """Where the stems of a song's first segment are kept."""
+        return {name: self.out / method / song.name / f"{name}.wav" for name in stems}
+
+
+def evaluate(
+    method: Method, plan: Plan, on_segment: OnSegment = lambda _: None
+) -> tuple[list[SongResult], dict[str, str]]:
+    """Separate and score every song -> results in the order of the songs; song -> why skipped.
+
+    Each segment's scores are written as they come, and kept by the next run with the same plan and
+    method: a run that was killed goes on where it was.
+
+    Raises:
+        PriorNotFound: before anything is separated.
+    """
+    skipped = dict(plan.songs.skipped)
+    results: dict[str, SongResult] = {}
+    for song in plan.songs.songs:
+        if stems := plan.chosen(song):
+            path = _path(plan, method, song)
+            results[song.name] = load(path, song.name, _key(method, plan, song, stems))
+        else:
+            skipped[song.name] = f"it has none of the stems {', '.join(plan.stems or ())}"
+    with Scoring(plan.jobs) as scoring:
+        for song in plan.songs.songs:
+            if song.name not in results:
+                continue
+            result, path = results[song.name], _path(plan, method, song)
+            try:
+                for name, segment, found in _separate(method, plan, song, result, on_segment):
+                    scoring.submit(Scored(result, name, path, segment), found)
+                    for done in scoring.finished():
+                        on_segment(done.result.name)
+            except AudioError as error:
+                skipped[song.name] = str(error)
+                del results[song.name]
+        for done in scoring.finished(everything=True):
+            on_segment(done.result.name)
+    return list(results.values()), skipped
+
+
+def _separate(
+    method: Method, plan: Plan, song: Song, result: SongResult, on_segment: OnSegment
+) -> Iterator[tuple[str, Segment, dict[str, Tensor]]]:
+    """Start in seconds, segment and stems of each segment that is not scored yet."""
+    stems = plan.chosen(song)
+    for number, (start, count) in enumerate(plan.cuts(song)):
+        name = f"{start / song.sample_rate:.3f}"
+        targets = plan.audio(method.name, song, stems) if plan.keep_audio and not number else {}
+        scored = result.segments.get(name)
+        if scored and all(path.exists() for s, path in targets.items() if s in scored["scores"]):
+            on_segment(song.name)
+            continue
+        excerpt = plan.read(song, start, count)
+        segment = Segment(excerpt.mixture, song.sample_rate, excerpt.stems)
+        found = method.separate(segment, stems)
+        if targets and found:
+            _write({stem: targets[stem] for stem in found}, found, song.sample_rate)
+        yield name, segment, found
+
+
+def _write(paths: dict[str, Path], stems: Mapping[str, Tensor], sample_rate: int) -> None:
+    channels = next(iter(stems.values())).shape[0]
+    with StemWriter(paths, sample_rate, channels, subtype="FLOAT", overwrite=True) as writer:
+        writer.write(dict(stems))
+
+
+def _path(plan: Plan, method: Method, song: Song) -> Path:
+    return plan.out / method.name / f"{song.name}.json"
+
+
+def _key(method: Method, plan: Plan, song: Song, stems: Sequence[str]) -> str:
+    return key_of(
+        {
+            "method": method.name,
+            "settings": method.settings(stems),
+            "dataset": plan.songs.name,
+            "samples": song.samples,
+            "stems": list(stems),
+            "segment": plan.segment,
+            "excerpt": plan.excerpt,
+            "remix": plan.remix,
+        }
+    )

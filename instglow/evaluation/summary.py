@@ -1,0 +1,61 @@
+"""From the scores of songs to the figures of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+from instglow.evaluation.bss import ACCOMPANIMENT, FIGURES
+from instglow.evaluation.results import SongResult
+
+ALL = "all"
+_RESAMPLES = 2000
+_SEED = 0
+
+
+def summarise(songs: Iterable[SongResult]) -> dict[str, dict[str, Any]]:
+    """Stem -> figures over songs; "all" pools every stem of every song but the accompaniment.
+
+    For each figure F of the scores: median_F, mean_F, and of the improvements mean_F_i and
+    median_F_i. `ci95` is the bootstrap interval of mean_sdr, drawn over songs; None of one song.
+    """
+    per_song = [song.scores() for song in songs]
+    stems = sorted({stem for scores in per_song for stem in scores} - {ACCOMPANIMENT})
+    groups = {stem: [stem] for stem in stems}
+    if any(ACCOMPANIMENT in scores for scores in per_song):
+        groups[ACCOMPANIMENT] = [ACCOMPANIMENT]
+    groups[ALL] = stems
+    return {
+        name: _figures([[scores[stem] for stem in group if stem in scores] for scores in per_song])
+        for name, group in groups.items()
+    }
+
+
+def _figures(per_song: Sequence[Sequence[dict[str, float | None]]]) -> dict[str, Any]:
+    """One list of scores for each song."""
+    row: dict[str, Any] = {"songs": sum(bool(scores) for scores in per_song)}
+    for figure in (*FIGURES, *(f"{figure}_i" for figure in FIGURES)):
+        values = [v for song in per_song for v in _values(song, figure)]
+        row[f"median_{figure}"] = median(values) if values else None
+        row[f"mean_{figure}"] = fmean(values) if values else None
+    row["ci95"] = _interval([_values(song, "sdr") for song in per_song])
+    return row
+
+
+def _values(scores: Sequence[dict[str, float | None]], figure: str) -> list[float]:
+    return [value for row in scores if (value := row[figure]) is not None]
+
+
+def _interval(per_song: Sequence[Sequence[float]]) -> list[float] | None:
+    """95 % of the means that as many songs, drawn with replacement, have."""
+    songs = [values for values in per_song if values]
+    if len(songs) < 2:
+        return None
+    totals = np.array([[sum(values), len(values)] for values in songs])
+    draws = np.random.default_rng(_SEED).integers(len(songs), size=(_RESAMPLES, len(songs)))
+    drawn = totals[draws].sum(1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
+    return [float(low), float(high)]
