@@ -38,9 +38,9 @@ class Checkpoints(ModelCheckpoint):
             self.dirpath = trainer.strategy.broadcast(str(_next_number(runs)))
         super().setup(trainer, pl_module, stage)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning writes `last.ckpt` beside a new best alone; a resumed run needs the newest."""
-        super().on_validation_end(trainer, pl_module)
+        super().on_train_epoch_end(trainer, pl_module)
         if (
             self._last_global_step_saved != trainer.global_step
             and not self._should_skip_saving_checkpoint(trainer)
