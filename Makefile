@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint bench results speed picture prior
+.PHONY: setup demo test lint results page speed picture prior
 
 setup: .venv/installed
 
@@ -29,11 +29,19 @@ lint: setup
 	@$(BIN)/lint-imports --no-cache > .venv/import-linter.log || { cat .venv/import-linter.log; exit 1; }
 	@$(BIN)/mypy
 
-bench: results speed
-
-# DATA=folders of songs (<song>/<stem>.flac); the example alone without it
+# docs/results.md from scratch: render solos, train what does not ship, separate, score; hours.
+# MIDI=folder SOUNDFONTS=folder [SONGS=more folders of <song>/<stem>.flac]
 results: setup
-	@$(BIN)/python benchmarks/quality.py examples $(DATA) --write docs/results.md
+	@test -n "$(MIDI)" -a -n "$(SOUNDFONTS)" || { echo "make results MIDI=folder SOUNDFONTS=folder"; exit 2; }
+	@$(BIN)/python benchmarks/results.py data $(MIDI) $(SOUNDFONTS)
+	@$(BIN)/python benchmarks/results.py train
+	@$(BIN)/python benchmarks/results.py measure $(if $(SONGS),--songs $(SONGS))
+	@$(BIN)/python benchmarks/results.py write
+
+page: setup
+	@$(BIN)/instglow evaluate examples --priors $(PRIORS) --seconds 8 --out evaluations/page \
+		--method nmf --method paper --method instglow --method ideal-ratio-mask \
+		--figure mean_sdr --page docs/listen
 
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
-from results_page import page
+from results_page import headline, page
 
 from instglow.data.rendered import render
 from instglow.data.split import read_split
@@ -34,6 +34,7 @@ RENDERED = Path("data/rendered-test")
 DEV = Path("data/rendered-dev")
 
 NETWORKS = ("wave-u-net", "conv-tasnet", "hdemucs", "openunmix", "demucs")
+OPENING, CLOSING = "<!-- headline: written by make results -->", "<!-- end -->"
 TRAINING = {
     # name of the run -> arguments of `instglow fit`; in this order, for one starts from another
     **{name: ["--config", f"{name}.yaml"] for name in NETWORKS},
@@ -137,6 +138,10 @@ def write(arguments: argparse.Namespace) -> None:
             *("--json", str(likelihood.with_suffix(".json")), "--plot", "docs/likelihood.png"),
         )
     Path("docs/results.md").write_text(page(OUT, RUNS))
+    readme = Path("README.md").read_text()
+    before, rest = readme.split(OPENING)
+    after = rest[rest.index(CLOSING) :]
+    Path("README.md").write_text(f"{before}{OPENING}\n{headline(OUT)}\n{after}")
 
 
 def main() -> None:

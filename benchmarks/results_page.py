@@ -95,6 +95,41 @@ def page(out: Path, runs: Path) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def headline(out: Path) -> str:
+    """The README's paragraph."""
+    lines = []
+    for folder, songs in (
+        ("rendered", "rendered songs of four sources, with pieces and SoundFonts unheard before"),
+        ("real-dev", "remixed real recordings of two to four of these sources"),
+    ):
+        reports = _reports(out / folder)
+        mean = {m: one["summary"]["all"]["mean_sdr"] for m, one in reports.items()}
+        networks = {method: value for method, value in mean.items() if KIND[method] == "full"}
+        if "instglow" not in mean:
+            continue
+        best = max(networks, key=networks.__getitem__, default=None)
+        row = {
+            "an equal share of the mixture": mean.get("mixture-share"),
+            "NMF dictionaries": mean.get("nmf"),
+            "the paper's search": mean.get("paper"),
+            "InstGlow's search with the same priors": mean["instglow"],
+            f"the best network trained on mixtures of the same solos ({LABELS.get(best)})": (
+                networks.get(best) if best else None
+            ),
+            "the ideal ratio mask": mean.get("ideal-ratio-mask"),
+        }
+        figures = ", ".join(
+            f"{name} {value:.2f}" for name, value in row.items() if value is not None
+        )
+        count = len(reports["instglow"]["songs"])
+        lines.append(f"On {count} {songs}, mean SDR in dB: {figures}.")
+    return (
+        " ".join(lines)
+        + " [All methods and figures](docs/results.md); a page to listen to, made by "
+        "`make page`: [docs/listen/index.html](docs/listen/index.html)."
+    )
+
+
 def _reports(folder: Path) -> dict[str, dict[str, Any]]:
     found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     return {method: found[method] for method in LABELS if method in found}
