@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from instglow.api import parse_priors
@@ -19,8 +20,9 @@ from instglow.errors import ConfigError, DataError
 from instglow.evaluation.catalogue import METHODS, OWN, Request, method
 from instglow.evaluation.exhibits import exhibits
 from instglow.evaluation.method import Method
+from instglow.evaluation.page import check_page, write_page
 from instglow.evaluation.report import report, table, to_csv
-from instglow.evaluation.results import SongResult, write_text
+from instglow.evaluation.results import SongResult, check_writable, write_text
 from instglow.evaluation.run import Plan, evaluate
 from instglow.evaluation.source_only import SourceOnly
 from instglow.registry import Registry
@@ -32,6 +34,7 @@ def run(argv: list[str], prog: str) -> None:
     """Parse, measure method by method, write and print the figures."""
     arguments = _parser(prog).parse_args(argv)
     check_machine(arguments.device, 1)
+    _check_targets(arguments)
     songs = open_dataset(arguments.dataset, arguments.split)
     chosen = parse_priors(arguments.priors) if arguments.priors else {}
     plan = Plan(
@@ -57,8 +60,8 @@ def run(argv: list[str], prog: str) -> None:
     for song, reason in songs.skipped.items():
         print(f"instglow: {song} is left out: {reason}", file=sys.stderr)
     results = {one.name: _measure(one, plan, arguments.quiet) for one in methods}
-    reports = [report(one, _preset(one, arguments), plan, *results[one.name]) for one in methods]
-    print(table(reports, f"{arguments.figure}"))
+    reports = [report(one, _preset(one), plan, *results[one.name]) for one in methods]
+    print(table(reports, arguments.figure))
     _write(arguments, plan, reports, {name: found for name, (found, _) in results.items()})
 
 
@@ -73,14 +76,25 @@ def _measure(one: Method, plan: Plan, quiet: bool) -> tuple[list[SongResult], di
             bar.update()
 
         results, skipped = evaluate(one, plan, scored)
-    for song in skipped.keys() - plan.songs.skipped.keys():
-        print(f"instglow: {one.name}: {song} is left out: {skipped[song]}", file=sys.stderr)
     if not any(result.scores() for result in results):
+        reasons = dict.fromkeys(skipped.values())  # each once, in order
         raise DataError(
             f"{one.name}: nothing to score in {plan.songs.name}: "
-            + ("; ".join(f"{song}: {reason}" for song, reason in skipped.items()) or "no stems")
+            + ("; ".join(reasons) or "no stem sounds")
         )
+    for song, reason in skipped.items():
+        if song not in plan.songs.skipped:
+            print(f"instglow: {one.name}: {song} is left out: {reason}", file=sys.stderr)
     return results, skipped
+
+
+def _check_targets(arguments: Namespace) -> None:
+    """Refuse what could not be written before hours of separation, not after."""
+    for path in (arguments.json, arguments.csv):
+        if path:
+            check_writable(path)
+    if arguments.page:
+        check_page(arguments.page)
 
 
 def _write(
@@ -96,8 +110,6 @@ def _write(
     if arguments.csv:
         write_text(arguments.csv, to_csv(reports))
     if arguments.page:
-        from instglow.evaluation.page import write_page
-
         page = write_page(arguments.page, plan.songs.name, exhibits(plan, results), table(reports))
         print(f"the page to listen to: {page}")
     if arguments.wandb:
@@ -107,10 +119,8 @@ def _write(
         log(reports, plan, arguments.wandb, plan.out)
 
 
-def _preset(one: Method, arguments: Namespace) -> str | None:
-    if not isinstance(one, SourceOnly):
-        return None
-    return one.preset_name
+def _preset(one: Method) -> str | None:
+    return one.preset_name if isinstance(one, SourceOnly) else None
 
 
 def _weights(pairs: list[str]) -> dict[str, Path]:
@@ -124,8 +134,6 @@ def _weights(pairs: list[str]) -> dict[str, Path]:
 
 
 def _device(accelerator: str) -> str:
-    import torch
-
     if accelerator == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator

@@ -45,7 +45,7 @@ def score(
         Stem -> scores, or None where the true stem is silent and no ratio is defined.
 
     Raises:
-        DependencyError: without the programs ffmpeg and ffprobe, which museval's import looks for.
+        DependencyError: see `require_ffmpeg`.
     """
     true, found = _with_accompaniment({name: truth[name] for name in estimates}, estimates)
     heard = [name for name, stem in true.items() if not _silent(stem)]
@@ -57,6 +57,12 @@ def score(
         for name in group:
             rows[name] |= _improved("sdr_frames", frames[name], before[name])
     return {name: rows.get(name) for name in true}
+
+
+def require_ffmpeg() -> None:
+    """A DependencyError without the programs that museval's import looks for."""
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        raise DependencyError("museval needs the programs ffmpeg and ffprobe: install FFmpeg")
 
 
 def _scores(true: Tensor, found: Tensor, mixture: Tensor) -> Scores:
@@ -93,8 +99,7 @@ def _median_over_frames(
     medians: Scores = dict.fromkeys(estimates)
     if not names:
         return medians
-    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-        raise DependencyError("museval needs the programs ffmpeg and ffprobe: install FFmpeg")
+    require_ffmpeg()
     from museval.metrics import bss_eval  # slow to import
 
     true, found = (

@@ -30,7 +30,6 @@ def log(reports: Sequence[Mapping[str, Any]], plan: Plan, project: str, folder: 
             job_type="evaluate",
             name=f"{one['method']} on {one['dataset']}",
             config={key: one[key] for key in ("dataset", "method", "preset", "priors", "instglow")},
-            reinit="finish_previous",
         ) as run:
             header, *rows = csv.reader(to_csv([one]).splitlines())
             run.log({"scores": wandb.Table(columns=list[str | int](header), data=rows)})

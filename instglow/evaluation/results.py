@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -90,6 +91,15 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from error
+
+
+def check_writable(path: Path) -> None:
+    """An OutputError where `write_text` would find no place to write to."""
+    place = path.absolute().parent
+    while not place.exists():
+        place = place.parent
+    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+        raise OutputError(f"cannot write {path}; name another place")
 
 
 def _median(values: list[float | None]) -> float | None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from instglow.audio.io import SILENCE
 from instglow.audio.stems import StemWriter
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.errors import AudioError, ConfigError
+from instglow.evaluation.bss import require_ffmpeg
 from instglow.evaluation.method import Method, Segment
 from instglow.evaluation.results import SongResult, key_of, load
 from instglow.evaluation.scoring import Scored, Scoring
@@ -91,8 +93,9 @@ def evaluate(
     method: a run that was killed goes on where it was.
 
     Raises:
-        PriorNotFound: before anything is separated.
+        PriorNotFound, DependencyError: before anything is separated.
     """
+    require_ffmpeg()
     skipped = dict(plan.songs.skipped)
     results: dict[str, SongResult] = {}
     for song in plan.songs.songs:
@@ -133,7 +136,10 @@ def _separate(
             continue
         excerpt = plan.read(song, start, count)
         segment = Segment(excerpt.mixture, song.sample_rate, excerpt.stems)
-        found = method.separate(segment, stems)
+        silent = float(excerpt.mixture.abs().max()) <= SILENCE
+        # nothing to separate, nothing to score: a search would lift it out of the noise floor
+        nothing = dict.fromkeys(stems, torch.zeros_like(excerpt.mixture))
+        found = nothing if silent else method.separate(segment, stems)
         if targets and found:
             _write({stem: targets[stem] for stem in found}, found, song.sample_rate)
         yield name, segment, found

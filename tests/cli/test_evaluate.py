@@ -7,9 +7,10 @@ import time
 import pytest
 import soundfile
 import torch
-from commands import complaint, instglow, start
+from commands import instglow, start
 
 from instglow.audio.frontend import Frontend
+from instglow.cli.main import main
 from instglow.families.nmf import NMFPrior
 from instglow.registry import Registry
 from instglow.registry.layer import Layer
@@ -42,7 +43,8 @@ def place(tmp_path):
 
 
 def evaluate(place, *options, **how):
-    return instglow("evaluate", "songs", "-q", *options, cwd=place, **how)
+    # scored in the same process, where no other is asked for: each start of one takes seconds
+    return instglow("evaluate", "songs", "-q", "-j", "0", *options, cwd=place, **how)
 
 
 def test_the_figures_in_a_table_in_json_and_in_csv(place):
@@ -79,7 +81,7 @@ def test_killed_and_resumed(place):
     whole = (place / "all.json").read_text()
     running = start("evaluate", "songs", "-q", *options, "-o", "killed", cwd=place)
     first = place / "killed" / "instglow" / "song 0.json"
-    for _ in range(600):
+    for _ in range(2400):
         if first.exists() or running.poll() is not None:
             break
         time.sleep(0.1)
@@ -100,17 +102,31 @@ def test_the_page_and_the_dashboard(place):
     assert list((place / "evaluations" / "songs" / "wandb").glob("offline-run-*"))
 
 
-def test_one_line_for_what_cannot_be_measured(place):
-    (place / "empty").mkdir()
-    for arguments, words in (
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (("nowhere",), "nowhere"),
         (("empty",), "empty"),
         (("songs", "--method", "spleeter"), "no method 'spleeter'"),
-        (("songs", "--priors", "violin"), "violin"),
+        (("songs", "--priors", "violin"), "nothing to score in songs"),
         (("songs", "--priors", "bass=violin"), "no prior 'violin'"),
         (("songs", "--segment", "0.5"), "between 1 and 60"),
+        (("songs", "--seconds", "0.1"), "shorter than 1 s"),
         (("songs", "--weights", "guess=x"), "METHOD=FILE"),
         (("songs", "--method", "wave-u-net", "--weights", "wave-u-net=no.ckpt"), "no.ckpt"),
         (("songs", "--json", "songs/song 0/bass.wav/x.json", "--method", "mixture"), "x.json"),
-    ):
-        assert words in complaint("evaluate", "-q", *arguments, cwd=place), arguments
+        (("songs", "--page", "songs"), "no listening page"),
+        (("songs", "--method", "lq-vae"), "bass-lq-vae"),
+    ],
+)
+def test_one_line_for_what_cannot_be_measured(place, arguments, words, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("XDG_DATA_HOME", str(place))
+    (place / "empty").mkdir()
+    assert main(["evaluate", "-q", "-j", "0", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("instglow: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not (place / "evaluations").exists()

@@ -116,6 +116,16 @@ def test_a_silent_stem_is_counted_and_left_out(tmp_path):
     assert list(values["summary"]) == ["bass", "all"]
 
 
+def test_a_silent_minute_is_not_searched_and_does_not_cost_the_song(tmp_path):
+    song = ToneSong("a", 6.0)
+    for wave in song.waves.values():
+        wave[:, 2 * RATE : 4 * RATE] = 0
+    method = Halves()
+    (result,), skipped = evaluate(method, plan(tmp_path, song))
+    assert (method.calls, result.silent, skipped) == (2, 2, {})
+    assert result.scores()["bass"]["sdr"] == pytest.approx(6.02, abs=0.01)
+
+
 def test_the_table_and_the_lines_of_the_csv(tmp_path):
     how = plan(tmp_path)
     values = report(Halves(), None, how, *evaluate(Halves(), how))

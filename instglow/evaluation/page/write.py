@@ -44,7 +44,7 @@ def write_page(folder: Path, title: str, exhibits: Iterable[Exhibit], summary: s
     folder = Path(folder)
     staging = folder / _STAGING
     with _as_output_error(folder):
-        _check(folder)
+        check_page(folder)
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         staging.mkdir()
@@ -71,7 +71,8 @@ def _as_output_error(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _check(folder: Path) -> None:
+def check_page(folder: Path) -> None:
+    """An OutputError where `write_page` would not replace what is in the folder."""
     if not folder.exists():
         return
     if not folder.is_dir():
