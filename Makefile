@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint results page speed picture prior
+.PHONY: setup demo test lint results page speed training-speed loader picture dashboard prior
 
 setup: .venv/installed
 
@@ -12,7 +12,7 @@ setup: .venv/installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing InstGlow and what it needs into .venv"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,render,baselines]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,render,baselines,dashboard]'
 	@touch $@
 
 demo: setup
@@ -46,8 +46,19 @@ page: setup
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md
 
+loader: setup
+	@$(BIN)/python benchmarks/loader.py --write docs/loader.md
+
+training-speed: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training_speed.py --write docs/training-speed.md
+
 picture: setup
 	@$(BIN)/python benchmarks/picture.py --write docs/separation.png
+
+# A saved view of the training runs on Weights & Biases: [ENTITY=team] [PROJECT=name]
+dashboard: setup
+	@$(BIN)/python benchmarks/wandb_workspace.py \
+		$(if $(ENTITY),--entity $(ENTITY)) $(if $(PROJECT),--project $(PROJECT))
 
 # One shipped prior again from scratch: make prior NAME=guitar MIDI=folder SOUNDFONTS=folder
 # (voices: make prior NAME=vocals MIDI=folder). What was made to train on is kept in data/.

@@ -43,13 +43,13 @@ SECTIONS = (
     (
         "rendered",
         "Rendered, held out",
-        "Pieces and SoundFonts that nothing was trained on, four sources; whole songs of 12 s.",
+        "Pieces and SoundFonts that nothing was trained on, four sources.",
     ),
     (
         "real-dev",
         "Real recordings",
-        "Multitracks by real players; of each, the stems among the four sources, remixed, 20 s "
-        "from its middle. Songs hold two to four of these stems.",
+        "Multitracks by real players; of each, the stems among the four sources, remixed. "
+        "Songs hold two to four of these stems.",
     ),
     (
         "real-dev-all",
@@ -195,7 +195,10 @@ def _notes(folder: str, reports: dict[str, dict[str, Any]]) -> str:
     songs = next(iter(reports.values()))
     seconds = sum(song["seconds"] for song in songs["songs"])
     silent = sum(song["silent"] for song in songs["songs"])
-    notes.append(f"{len(songs['songs'])} songs, {seconds:.0f} s, {silent} silent stems left out.")
+    notes.append(
+        f"{len(songs['songs'])} songs, {songs['excerpt']:g} s from the middle of each, "
+        f"{seconds:.0f} s in all; {silent} silent stems left out."
+    )
     return "\n" + " ".join(notes) + "\n"
 
 
@@ -208,7 +211,7 @@ def _gammas(out: Path) -> str:
     if not rows:
         return ""
     return (
-        "## The weight of the prior in InstGlow-MAP\n\nMean SDR over 3 s of each of eight other "
+        "## The weight of the prior in InstGlow-MAP\n\nMean SDR over 1 s of each of eight other "
         "rendered songs (the development set); `paper-map` takes the best. γ = 0 is InstGlow-MLE.\n"
         "\n| γ | mean SDR, dB |\n|---|---:|\n" + "\n".join(rows) + "\n"
     )

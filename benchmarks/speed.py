@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import torch
 
 from instglow import Registry
 from instglow.api import load_priors
+from instglow.data.songs import Excerpt, Song, SongSet
+from instglow.evaluation.bounds import MixtureShare
+from instglow.evaluation.run import Plan, evaluate
 from instglow.separation.presets import PRESETS
 from instglow.separation.search import LatentSearch
 
@@ -31,6 +35,39 @@ iterations.
 | chunk | seconds an iteration | a minute of music, preset default | relative to 60 s chunks |
 |---|---:|---:|---:|
 """
+
+
+SCORING = """
+Scoring by `instglow evaluate`, separation apart: {songs} songs of one minute, 44.1 kHz stereo, four
+stems (global SDR, museval's frames, SI-SDR, each also of the mixture), {jobs} processes:
+{seconds:.0f} s.
+"""
+SONGS, JOBS = 10, 2
+
+
+class Noise(Song):
+    """A minute of noise in four stems, drawn anew at each reading."""
+
+    stems = BAND
+    sample_rate = 44100
+    samples = 60 * 44100
+
+    def __init__(self, number: int) -> None:
+        self.name, self.number = f"noise {number}", number
+
+    def read(self, start: int, count: int) -> Excerpt:
+        generator = torch.Generator().manual_seed(self.number)
+        waves = 0.1 * torch.randn(len(BAND), 2, count, generator=generator)
+        return Excerpt(waves.sum(0), dict(zip(BAND, waves, strict=True)))
+
+
+def scoring() -> str:
+    songs = SongSet("noise", [Noise(number) for number in range(SONGS)])
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        evaluate(MixtureShare(), Plan(songs, Path(folder), jobs=JOBS))
+        seconds = time.perf_counter() - started
+    return SCORING.format(songs=SONGS, jobs=JOBS, seconds=seconds)
 
 
 def iteration(priors: list, mixture: torch.Tensor) -> float:
@@ -65,6 +102,7 @@ def main() -> None:
         whole = median * steps * 60 / seconds
         ratio = median * 60 / seconds / minute
         text += f"| {seconds} s | {median:.2f} | {whole:.0f} s | {ratio:.2f} |\n"
+    text += scoring()
     arguments.write.write_text(text)
     print(text)
 

@@ -14,8 +14,12 @@ import instglow
 from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datamodule import SoloData
 from instglow.errors import ConfigError
+from instglow.training.averaging import WeightAverage
 from instglow.training.base import TrainingRun
 from instglow.training.callbacks import Checkpoints, Publish
+from instglow.training.dashboard import Dashboard
+from instglow.training.discrimination import Discrimination
+from instglow.training.early_stop import EarlyStop
 from instglow.training.interrupt import keyboard_interrupt
 from instglow.training.module import PriorTraining
 
@@ -61,8 +65,12 @@ class _TrainCLI(LightningCLI):
         parser.set_defaults(
             {"model": {"class_path": _path(PriorTraining)}, "data": {"class_path": _path(SoloData)}}
         )
+        parser.add_lightning_class_args(Discrimination, "discrimination")
+        parser.add_lightning_class_args(WeightAverage, "averaging")
+        parser.add_lightning_class_args(EarlyStop, "early_stop")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(Publish, "publish")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
 
 
 def _path(kind: type) -> str:
@@ -112,7 +120,8 @@ def _find_config(name: str) -> str:
         return name
     ours = configs() / name
     if not ours.is_file():
-        there = ", ".join(sorted(path.name for path in configs().glob("*.yaml")))
+        folder = configs()
+        there = ", ".join(sorted(str(path.relative_to(folder)) for path in folder.rglob("*.yaml")))
         raise ConfigError(f"no configuration {name!r}, and none of that name among ours: {there}")
     return str(ours)
 

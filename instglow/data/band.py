@@ -9,7 +9,9 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from instglow.data.cache import USER, Cache
 from instglow.data.datamodule import wanted
+from instglow.data.loading import load
 from instglow.data.segments import Gate, SoloSegments
 from instglow.data.solo import SoloSource, Split
 
@@ -27,8 +29,10 @@ class BandData(LightningDataModule):
         draws_per_epoch: of one segment of each instrument.
         held_out_draws: the same in every epoch.
         gate: which segments are silent.
-        workers: processes that prepare batches; segments are cut from memory, so 0 does.
+        workers: processes that prepare batches; segments are only cut, so 0 does.
         seed: of the draws; together with the epoch it decides them.
+        cache: folder that decoded recordings are kept in, for this run and later ones; "user" is
+            the user's cache folder, None decodes them into memory every time.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class BandData(LightningDataModule):
         gate: Gate = Gate(),  # noqa: B008 - frozen
         workers: int = 0,
         seed: int = 0,
+        cache: str | None = USER,
     ) -> None:
         super().__init__()
         self.sources = sources
@@ -51,12 +56,14 @@ class BandData(LightningDataModule):
         self.gate = gate
         self.workers = workers
         self.seed = seed
+        self.cache = cache
 
     def setup(self, stage: str) -> None:
         """Decode and cut what the stage needs."""
+        cache = Cache.named(self.cache)
         if stage == "fit":
-            self.train = RandomBand(self._segments("train"), self.seed)
-        self.held_out = RandomBand(self._segments("held-out"), self.seed + 1)
+            self.train = RandomBand(self._segments("train", cache), self.seed)
+        self.held_out = RandomBand(self._segments("held-out", cache), self.seed + 1)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """New draws in every epoch."""
@@ -72,10 +79,10 @@ class BandData(LightningDataModule):
         """The held-out draws."""
         return self.val_dataloader()
 
-    def _segments(self, split: Split) -> dict[str, SoloSegments]:
+    def _segments(self, split: Split, cache: Cache | None) -> dict[str, SoloSegments]:
         sample_rate, samples = wanted(self, self.seconds)
         return {
-            name: SoloSegments(list(source.recordings(split, sample_rate)), samples, self.gate)
+            name: SoloSegments(load(source, split, sample_rate, cache), samples, self.gate)
             for name, source in self.sources.items()
         }
 

@@ -10,8 +10,10 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from instglow.data.cache import USER, Cache
+from instglow.data.loading import load
 from instglow.data.segments import Gate, SoloSegments
-from instglow.data.solo import SoloSource
+from instglow.data.solo import SoloSource, Split
 
 
 class Learner(Protocol):
@@ -43,8 +45,10 @@ class SoloData(LightningDataModule):
         batch_size: segments a step, on each process.
         segments_per_epoch: drawn for one epoch; 0 takes every segment once.
         gate: which segments are silent.
-        workers: processes that prepare batches; segments are cut from memory, so 0 does.
+        workers: processes that prepare batches; segments are only cut, so 0 does.
         seed: of the order of the segments; together with the epoch it decides it.
+        cache: folder that decoded recordings are kept in, for this run and later ones; "user" is
+            the user's cache folder, None decodes them into memory every time.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class SoloData(LightningDataModule):
         gate: Gate = Gate(),  # noqa: B008 - frozen
         workers: int = 0,
         seed: int = 0,
+        cache: str | None = USER,
     ) -> None:
         super().__init__()
         self.source = source
@@ -65,17 +70,14 @@ class SoloData(LightningDataModule):
         self.gate = gate
         self.workers = workers
         self.seed = seed
+        self.cache = cache
 
     def setup(self, stage: str) -> None:
         """Decode and cut what the stage needs."""
-        sample_rate, samples = wanted(self, self.seconds)
+        cache = Cache.named(self.cache)
         if stage == "fit":
-            self.train = SoloSegments(
-                list(self.source.recordings("train", sample_rate)), samples, self.gate
-            )
-        self.held_out = SoloSegments(
-            list(self.source.recordings("held-out", sample_rate)), samples, self.gate
-        )
+            self.train = self._segments("train", cache)
+        self.held_out = self._segments("held-out", cache)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Shuffled batches (batch, samples)."""
@@ -93,6 +95,11 @@ class SoloData(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Tensor]:
         """The held-out segments in order."""
         return self._loader(self.held_out)
+
+    def _segments(self, split: Split, cache: Cache | None) -> SoloSegments:
+        sample_rate, samples = wanted(self, self.seconds)
+        recordings = load(self.source, split, sample_rate, cache)
+        return SoloSegments(recordings, samples, self.gate)
 
     def _loader(
         self, segments: SoloSegments, sampler: Sampler[int] | None = None

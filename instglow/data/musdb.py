@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
-from instglow.audio.resample import resample
+from instglow.data.recording import Recording
 from instglow.data.solo import Split
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.data.stems import MIXTURE, FileSong, gather, subfolders
@@ -35,18 +38,28 @@ class MusdbStem:
         self.root = Path(root)
         self.stem = stem
 
-    def recordings(self, split: Split, sample_rate: int) -> Iterator[Tensor]:
-        """See `SoloSource`."""
-        for track in self._tracks("train" if split == "train" else "valid"):
-            wave = torch.from_numpy(track.targets[self.stem].audio).float().mean(1)
-            yield resample(wave, round(track.rate), sample_rate)
-
-    def _tracks(self, split: str) -> list[Any]:
-        is_wav = not _stem_files(_part(self.root, "train"))
-        tracks = _musdb().DB(str(self.root), subsets="train", split=split, is_wav=is_wav).tracks
-        if not tracks:
-            raise DataError(f"no song of split {split!r} in {str(self.root)!r}")
-        return list(tracks)
+    def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
+        """See `SoloSource`; DependencyError for .stem.mp4 without ffmpeg and ffprobe."""
+        folder = _part(self.root, "train")
+        validation = _validation_songs()
+        files = _stem_files(folder)
+        if files:
+            _musdb()  # what it lacks is no fault of the songs
+        found = [
+            place
+            for place in files or subfolders(folder)
+            if (place.name.removesuffix(SUFFIX) in validation) == (split == "held-out")
+        ]
+        if not found:
+            raise DataError(
+                f"no song of musdb's {'training' if split == 'train' else 'validation'} split in "
+                f"{str(folder)!r}; check that the dataset is complete"
+            )
+        for place in found:
+            if files:
+                yield Recording((place,), partial(_decode, place, self.stem), self.stem)
+            else:
+                yield Recording.of_file(place / f"{self.stem}.wav")
 
 
 class MusdbSong(Song):
@@ -89,6 +102,11 @@ class MusdbSong(Song):
         }
         return Excerpt(waves[MIXTURE], {stem: waves[stem] for stem in self.stems})
 
+    def stem(self, name: str) -> Tensor:
+        """(channels, samples) of all of one stem."""
+        number = _STREAMS.index(name)
+        return self._stream(self._track.info.audio_stream_idx()[number], 0, self.samples)
+
     def _stream(self, index: int, start: int, count: int) -> Tensor:
         path, seconds = self._track.path, (start / self.sample_rate, count / self.sample_rate)
         try:
@@ -129,6 +147,20 @@ def musdb_songs(root: Path, subset: str = "test") -> SongSet:
     if not folders:
         raise DataError(f"no songs in {str(folder)!r}: looked for *{SUFFIX} and <song>/*.wav")
     return gather(f"MUSDB18-HQ {subset}", folders, _hq_song)
+
+
+def _decode(path: Path, stem: str) -> tuple[Tensor, int]:
+    song = MusdbSong(path)
+    return song.stem(stem), song.sample_rate
+
+
+def _validation_songs() -> set[str]:
+    """Names of musdb's own validation songs; without importing it, which ffmpeg is needed for."""
+    spec = find_spec("musdb")
+    assert spec is not None, "musdb is a dependency"
+    assert spec.submodule_search_locations is not None
+    settings = Path(spec.submodule_search_locations[0]) / "configs" / "mus.yaml"
+    return set(yaml.safe_load(settings.read_text(encoding="utf-8"))["validation_tracks"])
 
 
 def _hq_song(folder: Path) -> Song:

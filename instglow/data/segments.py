@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from instglow.data.recording import to_int16
 from instglow.errors import DataError
+
+_WINDOWS = 64  # measured at once, so that a long recording is not in memory as floats
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class SoloSegments(Dataset[Tensor]):
     """Segments of equal length from solo recordings, silent ones left out.
 
     Args:
-        recordings: each (samples,) full scale ±1, of one sample rate.
+        recordings: each (samples,) of one sample rate, full scale ±1; or int16, full scale
+            ±32767, which is held as it is and so may be mapped from disk.
         samples: of one segment.
         gate: which segments are silent.
 
@@ -43,16 +47,18 @@ class SoloSegments(Dataset[Tensor]):
 
     def __init__(self, recordings: Sequence[Tensor], samples: int, gate: Gate) -> None:
         self.samples = samples
-        # 16 bits hold a recording in a quarter to half the memory, and are what most came in
-        self.recordings = [_to_int16(wave) for wave in recordings]
-        self.starts: list[tuple[int, int]] = []
-        for number, wave in enumerate(recordings):
-            windows = wave.unfold(0, samples, samples // 2) if len(wave) >= samples else wave[:0]
-            if not len(windows):
+        self.recordings = [
+            wave if wave.dtype == torch.int16 else to_int16(wave) for wave in recordings
+        ]
+        hop = max(1, samples // 2)
+        starts = [torch.empty(0, 2, dtype=torch.int64)]
+        for number, wave in enumerate(self.recordings):
+            if len(wave) < samples:
                 continue
-            kept = gate(20 * windows.square().mean(1).clamp(min=1e-20).sqrt().log10())
-            self.starts += [(number, int(i) * (samples // 2)) for i in kept.nonzero()[:, 0]]
-        if not self.starts:
+            kept = gate(_levels(wave.unfold(0, samples, hop))).nonzero()[:, 0]
+            starts.append(torch.stack([torch.full_like(kept, number), kept * hop], 1))
+        self.starts = torch.cat(starts)  # (segments, 2): number of the recording, first sample
+        if not len(self.starts):
             longest = max((len(wave) for wave in recordings), default=0)
             raise DataError(
                 f"no segment to train on: {len(recordings)} recordings, the longest of {longest} "
@@ -65,9 +71,11 @@ class SoloSegments(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         """-> (samples,) full scale ±1."""
-        number, start = self.starts[index]
+        number, start = self.starts[index].tolist()
         return self.recordings[number][start : start + self.samples].float() / 32767
 
 
-def _to_int16(wave: Tensor) -> Tensor:
-    return (wave.clamp(-1, 1) * 32767).round().to(torch.int16)
+def _levels(windows: Tensor) -> Tensor:
+    """(windows, samples) int16 -> (windows,) dBFS, root mean square."""
+    power = torch.cat([(w.float() / 32767).square().mean(1) for w in windows.split(_WINDOWS)])
+    return 10 * power.clamp(min=1e-20).log10()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from torch import Tensor
 
-from instglow.audio.io import read
-from instglow.audio.resample import resample
-from instglow.errors import AudioError, DataError
+from instglow.data.recording import Recording
+from instglow.errors import DataError
 
 Split = Literal["train", "held-out"]
 
@@ -18,10 +18,20 @@ AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".m4a", ".op
 
 
 class SoloSource(Protocol):
-    """Solo recordings of one instrument."""
+    """Solo recordings of one instrument.
 
-    def recordings(self, split: Split, sample_rate: int) -> Iterator[Tensor]:
-        """One recording after the other, each (samples,) mono at that rate, full scale ±1."""
+    A configuration can only name classes whose `recordings` has exactly this signature.
+    """
+
+    def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
+        """The recordings of a split, always in the same order; none of them is in both.
+
+        A source that makes its recordings out of nothing may give tensors, each (samples,) mono at
+        that rate, full scale ±1; they are held in memory.
+
+        Raises:
+            DataError: where there are none. A broken one fails when it is decoded.
+        """
         ...
 
 
@@ -39,45 +49,41 @@ class SoloFolder:
         self.folder = Path(folder)
         self.held_out = Path(held_out) if held_out else None
 
-    def recordings(self, split: Split, sample_rate: int) -> Iterator[Tensor]:
-        """See `SoloSource`; a file that cannot be read stops with its name."""
+    def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
+        """See `SoloSource`."""
         if self.held_out:
-            paths = _audio_files(self.folder if split == "train" else self.held_out)
-            yield from (_mono(path, sample_rate) for path in paths)
-            return
-        paths = _audio_files(self.folder)
-        if len(paths) == 1:
-            wave = _mono(paths[0], sample_rate)
-            cut = len(wave) * 9 // 10
-            yield wave[:cut] if split == "train" else wave[cut:]
-            return
-        held_out = set(paths[9::10] or paths[-1:])
-        for path in paths:
-            if (path in held_out) == (split == "held-out"):
-                yield _mono(path, sample_rate)
+            yield from _files(self.folder if split == "train" else self.held_out)
+        else:
+            yield from every_tenth(_files(self.folder), split)
 
-    def everything(self, sample_rate: int) -> Iterator[Tensor]:
+    def everything(self) -> Iterator[Recording]:
         """All recordings of `folder`, whatever is held out."""
-        return (_mono(path, sample_rate) for path in _audio_files(self.folder))
+        return iter(_files(self.folder))
 
 
-def _audio_files(folder: Path) -> list[Path]:
+def every_tenth(recordings: Sequence[Recording], split: Split) -> list[Recording]:
+    """One split: every tenth is held out, or the last; of a lone recording its last tenth."""
+    if len(recordings) == 1:
+        return [replace(recordings[0], tenths=(0, 9) if split == "train" else (9, 10))]
+    last = len(recordings) - 1
+    held_out = set(range(9, len(recordings), 10)) or {last}
+    return [r for i, r in enumerate(recordings) if (i in held_out) == (split == "held-out")]
+
+
+def _files(folder: Path) -> list[Recording]:
     if not folder.is_dir():
         raise DataError(
             f"no folder {str(folder)!r}: put solo recordings of the instrument there, "
             "or name another with --data.source.folder"
         )
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        # macOS leaves a `._take.wav` beside a `take.wav`
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    )
     if not paths:
         raise DataError(
             f"no recordings in {str(folder)!r}: looked for {' '.join(sorted(AUDIO_SUFFIXES))}"
         )
-    return paths
-
-
-def _mono(path: Path, sample_rate: int) -> Tensor:
-    try:
-        wave, rate = read(path)
-    except AudioError as error:
-        raise DataError(f"{error} (a training recording)") from error
-    return resample(wave.mean(0), rate, sample_rate)
+    return [Recording.of_file(path) for path in paths]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from instglow.audio.io import AudioFile
+from instglow.data.recording import Recording
+from instglow.data.solo import Split, every_tenth
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.errors import AudioError, DataError, DependencyError
 
@@ -54,6 +56,47 @@ class FileSong(Song):
         if self._mixture is None:
             return Excerpt(_sum(stems.values()), stems)
         return Excerpt(_read(self._mixture, start, count), stems)
+
+
+class MultitrackStem:
+    """One stem of every song of a folder, `<song>/<stem>.wav` or `.flac`; songs may lack it.
+
+    Args:
+        folder: of the songs.
+        stem: name of the files without their ending; upper and lower case are the same.
+        held_out: folder of other songs to measure on; without it every tenth song that has the
+            stem is held out, as `SoloFolder` does.
+    """
+
+    def __init__(self, folder: str, stem: str, held_out: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.stem = stem.lower()
+        self.held_out = Path(held_out) if held_out else None
+
+    def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
+        """See `SoloSource`."""
+        if self.held_out:
+            yield from self._stems(self.folder if split == "train" else self.held_out)
+        else:
+            yield from every_tenth(self._stems(self.folder), split)
+
+    def _stems(self, folder: Path) -> list[Recording]:
+        found, others = [], set()
+        for song in subfolders(folder):
+            paths = {path: path.stem.lower() for path in _audio_files(song)}
+            others |= set(paths.values())
+            match [path for path, stem in paths.items() if stem == self.stem]:
+                case [path]:
+                    found.append(Recording.of_file(path))
+                case [path, other, *_]:
+                    found.append(Recording.unusable(path, _twice(path, other)))
+        if not found:
+            there = ", ".join(sorted(others - {MIXTURE})) or "none"
+            raise DataError(
+                f"no stem {self.stem!r} in {str(folder)!r}: looked for <song>/{self.stem}.wav and "
+                f".flac; its stems are: {there}"
+            )
+        return found
 
 
 def folder_songs(folder: Path) -> SongSet:
@@ -121,12 +164,16 @@ def _song(folder: Path) -> Song:
     for path in _audio_files(folder):
         stem = path.stem.lower()
         if stem in files:
-            raise DataError(f"{files[stem].name} and {path.name} are one stem; remove one of them")
+            raise DataError(_twice(files[stem], path))
         files[stem] = path
     mixture = files.pop(MIXTURE, None)
     if not files:
         raise DataError("no stems: looked for <stem>.wav and .flac")
     return FileSong(folder.name, {stem: [path] for stem, path in files.items()}, mixture)
+
+
+def _twice(path: Path, other: Path) -> str:
+    return f"{path.name} and {other.name} are one stem; remove one of them"
 
 
 def _common(paths: Sequence[Path]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from instglow.data.recording import Recording
 from instglow.data.rendered import render
 from instglow.data.singing import sing
 from instglow.data.solo import SoloFolder, Split
@@ -46,7 +47,7 @@ class Rendered:
         self.minutes = {"train": minutes, "held-out": held_out_minutes}
         self.split = Path(split) if split else None
 
-    def recordings(self, split: Split, sample_rate: int) -> Iterator[Tensor]:
+    def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
         """See `SoloSource`."""
         pieces, banks = None, None
         if self.split:
@@ -65,7 +66,7 @@ class Rendered:
             pieces,
             sample_rate,
         )
-        return SoloFolder(str(out)).everything(sample_rate)
+        return SoloFolder(str(out)).everything()
 
 
 class Sung:
@@ -91,7 +92,7 @@ class Sung:
         self.midi = Path(midi) if midi else None
         self.minutes = {"train": minutes, "held-out": held_out_minutes}
 
-    def recordings(self, split: Split, sample_rate: int) -> Iterator[Tensor]:
+    def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
         """See `SoloSource`."""
         out = self.folder / "vocals" / split
         sing(
@@ -102,4 +103,4 @@ class Sung:
             _SEEDS[split],
             sample_rate,
         )
-        return SoloFolder(str(out)).everything(sample_rate)
+        return SoloFolder(str(out)).everything()

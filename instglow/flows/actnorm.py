@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from instglow.flows.affine import per_channel
 from instglow.flows.bijection import Bijection
 
 
@@ -29,7 +30,7 @@ class ActNorm(Bijection):
         """(batch, channels, frames) -> the same shape, and (batch,) log|dy/dx|."""
         if self.training and not self.initialized:
             self._start_from(x)
-        return torch.addcmul(self.bias, self.log_scale.exp(), x), self._ladj(x)
+        return per_channel(x, self.bias, self.log_scale), self._ladj(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dx/dy|."""

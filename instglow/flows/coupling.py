@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from instglow.flows.affine import per_number
 from instglow.flows.bijection import Bijection
+from instglow.flows.gated_layers import gated_layers
+from instglow.flows.winograd import KERNELS
 
 
 class GatedWaveNet(nn.Module):
@@ -57,9 +61,13 @@ class GatedWaveNet(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """(batch, inputs, frames), (batch, condition channels) -> (batch, outputs, frames)."""
-        stream = self.start(x)
+        stream, shifts = self.start(x), self._shifts(condition)
+        skips = self._in_one if self._learns_on_cpu(stream) else self._layer_by_layer
+        return self.end(skips(stream, shifts))
+
+    def _layer_by_layer(self, stream: Tensor, shifts: Sequence[Tensor | None]) -> Tensor:
+        """(batch, hidden, frames) -> the sum of the skips, of the same shape."""
         skips = torch.zeros_like(stream)
-        shifts = self._shifts(condition)
         for gate, mix, shift in zip(self.gates, self.mixes, shifts, strict=True):
             gated = gate(stream) if shift is None else gate(stream) + shift
             filtered, gating = gated.chunk(2, 1)
@@ -69,7 +77,36 @@ class GatedWaveNet(nn.Module):
             else:
                 residual, skip = mixed.chunk(2, 1)
                 stream, skips = stream + residual, skips + skip
-        return self.end(skips)
+        return skips
+
+    def _in_one(self, stream: Tensor, shifts: Sequence[Tensor | None]) -> Tensor:
+        """See `_layer_by_layer`: the same, faster where the weights want gradients too."""
+        layers = []
+        for (gate, mix), shift in zip(self._convolutions(), shifts, strict=True):
+            assert gate.bias is not None
+            assert mix.bias is not None
+            offset = gate.bias[None] if shift is None else gate.bias + shift[..., 0]
+            layers.append((gate.weight, offset, mix.weight, mix.bias))
+        return gated_layers(stream, layers)
+
+    def _learns_on_cpu(self, stream: Tensor) -> bool:
+        return (
+            torch.is_grad_enabled()
+            and stream.device.type == "cpu"
+            and stream.dtype in (torch.float32, torch.float64)
+            and all(
+                gate.weight.requires_grad
+                and gate.dilation == (1,)
+                and gate.kernel_size[0] in KERNELS
+                for gate, _ in self._convolutions()
+            )
+        )
+
+    def _convolutions(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
+        """Of each layer the gated convolution and the 1×1 convolution after the gate."""
+        return cast(
+            "list[tuple[nn.Conv1d, nn.Conv1d]]", list(zip(self.gates, self.mixes, strict=True))
+        )
 
     def _shifts(self, condition: Tensor | None) -> Sequence[Tensor | None]:
         """What each layer adds before its gate: (batch, 2 · hidden, 1), or None for nothing."""
@@ -103,27 +140,22 @@ class AffineCoupling(Bijection):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dy/dx|."""
         kept, changed = x.chunk(2, 1)
-        shift, log_scale = self.shift_and_log_scale(kept, condition)
-        return (
-            torch.cat([kept, torch.addcmul(shift, log_scale.exp(), changed)], 1),
-            log_scale.flatten(1).sum(1),
-        )
+        return per_number(kept, changed, self._shift_and_log_scale(kept, condition))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> the same shape, and (batch,) log|dx/dy|."""
         kept, changed = y.chunk(2, 1)
-        shift, log_scale = self.shift_and_log_scale(kept, condition)
+        shift, log_scale = self._shift_and_log_scale(kept, condition).chunk(2, 1)
         return (
             torch.cat([kept, (changed - shift) * torch.exp(-log_scale)], 1),
             -log_scale.flatten(1).sum(1),
         )
 
-    def shift_and_log_scale(
-        self, kept: Tensor, condition: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(batch, channels / 2, frames) -> m and s, each of the same shape."""
+    def _shift_and_log_scale(self, kept: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(batch, channels / 2, frames) -> (batch, channels, frames), m before s."""
         # under autocast the network answers in half precision; the data stays in its own
-        shift, log_scale = self.network(kept, condition).to(kept.dtype).chunk(2, 1)
-        if self.bounded:
-            log_scale = torch.log(1e-6 + torch.sigmoid(log_scale + 2))
-        return shift, log_scale
+        answer = self.network(kept, condition).to(kept.dtype)
+        if not self.bounded:
+            return answer
+        shift, log_scale = answer.chunk(2, 1)
+        return torch.cat([shift, torch.log(1e-6 + torch.sigmoid(log_scale + 2))], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import yaml
 
@@ -24,6 +24,37 @@ def model_card(card: PriorCard) -> str:
             )
         )
         + "\n"
+    )
+
+
+def confusion(name: str, bits_per_dim: Mapping[str, float]) -> str | None:
+    """What to say of a prior that finds another instrument at least as likely as its own.
+
+    Args:
+        name: of the prior.
+        bits_per_dim: instrument -> held-out bits per dimension. The own instrument is that of the
+            prior's name, else the first.
+
+    Returns:
+        One line, or None where there is nothing to say.
+
+    >>> confusion("guitar", {"guitar": 1.5, "piano": 1.25, "bass": 2.0})
+    "prior 'guitar' finds piano likelier than guitar: 1.250 against 1.500 bits per dimension; it \
+may not tell them apart"
+    """
+    own = name if name in bits_per_dim else next(iter(bits_per_dim), name)
+    others = {
+        other: bits
+        for other, bits in sorted(bits_per_dim.items(), key=lambda item: item[1])
+        if other != own and bits <= bits_per_dim[own]
+    }
+    if not others:
+        return None
+    figures = " and ".join(f"{bits:.3f}" for bits in others.values())
+    comparison = "likelier than" if min(others.values()) < bits_per_dim[own] else "as likely as"
+    return (
+        f"prior {name!r} finds {' and '.join(others)} {comparison} {own}: {figures} against "
+        f"{bits_per_dim[own]:.3f} bits per dimension; it may not tell them apart"
     )
 
 
@@ -77,7 +108,10 @@ def _bits(card: PriorCard) -> str:
     if not card.bits_per_dim:
         return "Not measured."
     rows = [(instrument, f"{bits:.3f}") for instrument, bits in card.bits_per_dim.items()]
-    return "On held-out recordings; lower is likelier.\n\n" + _table(("instrument", "bits"), rows)
+    table = _table(("instrument", "bits"), rows)
+    doubt = confusion(card.name, card.bits_per_dim)
+    warning = f"\n\n**{doubt[0].upper()}{doubt[1:]}.**" if doubt else ""
+    return f"On held-out recordings; lower is likelier.\n\n{table}{warning}"
 
 
 def _limits(card: PriorCard) -> str:

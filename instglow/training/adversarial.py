@@ -110,7 +110,7 @@ class AdversarialTraining(PriorRun):
     def training_step(self, wave: Tensor) -> None:
         """(batch, samples) full scale ±1: a step of the critic, then perhaps of the generator."""
         random = self.draw(~self.draw_number)
-        solos = self.augmentation.wave(self.at_level(wave), random)
+        solos = self.augmentation.wave(self.at_level(wave), random, self.sample_rate)
         real = self.blocks(self.augmentation.magnitude(self.magnitude(solos), random))
         critic, generator = self._optimizers()
         random = self.draw(self.draw_number)

@@ -53,7 +53,7 @@ class TrainingRun(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, warmed up, then cooled down over the steps that the trainer plans."""
-        return self.scheduled(torch.optim.Adam(self.learned(), lr=self.learning_rate))
+        return self.scheduled(torch.optim.Adam(self.learned(), lr=self.learning_rate, fused=True))
 
     def learned(self) -> Iterator[nn.Parameter]:
         """The parameters that Adam changes."""
@@ -126,7 +126,7 @@ class PriorRun(TrainingRun):
             "scores": {
                 name: float(value)
                 for name, value in self.trainer.callback_metrics.items()
-                if name.startswith("held-out/")
+                if name.startswith(("held-out/", "held-out-"))
             },
         }
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loops.progress import _ProcessedTracker
+from torch import Tensor
 
 from instglow.errors import PriorExists
 from instglow.registry import Registry, validate_name
@@ -30,6 +32,7 @@ class Checkpoints(ModelCheckpoint):
             save_last=True,
             enable_version_counter=False,
         )
+        self._newest = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Choose the folder, now that the name is known."""
@@ -38,14 +41,32 @@ class Checkpoints(ModelCheckpoint):
             self.dirpath = trainer.strategy.broadcast(str(_next_number(runs)))
         super().setup(trainer, pl_module, stage)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set right what Lightning gets wrong about a run resumed from the end of an epoch."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.ckpt_path is None:
+            return
+        progress = trainer.fit_loop.epoch_progress
+        # it ends that epoch once more: nothing is new, and `max_epochs` must not count it twice
+        self._newest = self._last_global_step_saved = trainer.global_step
+        for count in (progress.current, progress.total):
+            assert isinstance(count, _ProcessedTracker)
+            count.processed = min(count.processed, count.completed)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning writes `last.ckpt` beside a new best alone; a resumed run needs the newest."""
         super().on_train_epoch_end(trainer, pl_module)
-        if (
-            self._last_global_step_saved != trainer.global_step
-            and not self._should_skip_saving_checkpoint(trainer)
-        ):
+        if self._newest != trainer.global_step and not getattr(trainer, "fast_dev_run", False):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _save_last_checkpoint(
+        self, trainer: Trainer, monitor_candidates: dict[str, Tensor]
+    ) -> None:
+        # a validation in the middle of an epoch writes none: the loader starts an epoch from its
+        # beginning, so that only a run resumed from the end of one equals a run never killed
+        if not trainer.validating:
+            super()._save_last_checkpoint(trainer, monitor_candidates)
+            self._newest = trainer.global_step
 
 
 def _name(module: LightningModule) -> str:

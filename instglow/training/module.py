@@ -52,7 +52,9 @@ class PriorTraining(PriorRun):
     def training_step(self, wave: Tensor) -> Tensor:
         """(batch, samples) or (batch, instruments, samples) full scale ±1 -> the loss."""
         generator = self.draw(~self.draw_number)
-        solos = self.augmentation.wave(self.at_level(wave).flatten(0, -2), generator)
+        solos = self.augmentation.wave(
+            self.at_level(wave).flatten(0, -2), generator, self.sample_rate
+        )
         magnitude = self.augmentation.magnitude(self.magnitude(solos), generator)
         terms = self.prior.loss(
             magnitude.unflatten(0, wave.shape[:-1]), self.draw(self.draw_number, wave.device)
@@ -68,11 +70,17 @@ class PriorTraining(PriorRun):
         """(batch, samples) held-out segments; logs the mean of each term."""
         self._evaluate("test", wave, batch_index)
 
-    def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
+    def terms(self, wave: Tensor, batch_index: int) -> dict[str, Tensor]:
+        """(batch, samples) segments as they are -> the loss's terms, each the batch's mean.
+
+        The noise is that of the batch of this number in every validation.
+        """
         magnitude = self.magnitude(self.at_level(wave))
-        terms = self.prior.loss(magnitude, self.draw(batch_index, wave.device))
+        return self.prior.loss(magnitude, self.draw(batch_index, wave.device))
+
+    def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
         self.log_dict(
-            {f"{stage}/{name}": term for name, term in terms.items()},
+            {f"{stage}/{name}": term for name, term in self.terms(wave, batch_index).items()},
             prog_bar=True,
             batch_size=len(wave),
             sync_dist=True,

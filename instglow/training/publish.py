@@ -14,7 +14,9 @@ from instglow.errors import ConfigError, InstGlowError, RegistryError, WeightsEr
 from instglow.families import family
 from instglow.prior import Prior
 from instglow.registry import Registry, Source, validate_name
+from instglow.registry.model_card import confusion
 from instglow.registry.runs import RUNS, newest_run
+from instglow.training.discrimination import measured_others
 
 
 def publish(
@@ -28,23 +30,40 @@ def publish(
 ) -> Path:
     """Register the prior of a checkpoint that `instglow fit` wrote -> the prior's folder.
 
+    Prints a line where the prior finds another instrument likelier than its own.
+
     Raises:
         WeightsError: for a file that is no such checkpoint.
         RegistryError: as `Registry.add`.
     """
     prior, about = load_checkpoint(checkpoint)
-    scores = about.get("scores", {})
-    bits = scores.get("held-out/bits_per_dim")
-    return registry.add(
+    bits = bits_per_dim(about)
+    folder = registry.add(
         name,
         prior,
         licence=licence,
         trained_on=trained_on,
         training=about.get("training", {}),
-        bits_per_dim={} if bits is None or not math.isfinite(bits) else {about["instrument"]: bits},
+        bits_per_dim=bits,
         replace=replace,
         half=True,
     )
+    if doubt := confusion(name, bits):
+        print(doubt)
+    return folder
+
+
+def bits_per_dim(about: dict[str, Any]) -> dict[str, float]:
+    """What a run recorded -> held-out bits per dimension, the own instrument's first; finite ones.
+
+    Without a figure on the own instrument there is none.
+    """
+    scores = about.get("scores", {})
+    own = scores.get("held-out/bits_per_dim", math.nan)
+    if not math.isfinite(own):
+        return {}
+    others = {name: bits for name, bits in measured_others(scores) if math.isfinite(bits)}
+    return {about["instrument"]: own, **others}
 
 
 def load_checkpoint(checkpoint: Path) -> tuple[Prior, dict[str, Any]]:

@@ -87,7 +87,7 @@ class SupervisedTraining(TrainingRun):
         }
 
     def _augmented(self, wave: Tensor, generator: torch.Generator) -> Tensor:
-        solos = self.augmentation.wave(wave.flatten(0, 1), generator)
+        solos = self.augmentation.wave(wave.flatten(0, 1), generator, self.sample_rate)
         if self.augmentation.equaliser:
             spectrogram = self._equaliser.spectrogram(solos)
             changed = self.augmentation.magnitude(spectrogram, generator)  # its phase stays

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from commands import environment, instglow
+from commands import environment, hears_interrupts, instglow
 from test_end_to_end import TINY, solos
 
 from instglow import Frontend, Registry
@@ -459,6 +459,7 @@ def stop(signal_number: int, when, *arguments: object, cwd: Path) -> tuple[int, 
         env={**environment(cwd.parent / "home"), "TMPDIR": str(cwd / "tmp")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=hears_interrupts,
     )
     try:
         os.set_blocking(process.stderr.fileno(), False)

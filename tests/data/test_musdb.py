@@ -76,15 +76,35 @@ def musdb18(tmp_path_factory):
     return root / "mp4", root / "hq"
 
 
-@needs_ffmpeg
+def waves(source, split):
+    return [recording.wave(22050) for recording in source.recordings(split, 22050)]
+
+
 def test_the_stem_of_every_song_by_musdbs_split(musdb_hq):
     source = MusdbStem(str(musdb_hq), "bass")
-    train = list(source.recordings("train", 22050))
-    held_out = list(source.recordings("held-out", 22050))
+    train, held_out = waves(source, "train"), waves(source, "held-out")
     assert (len(train), len(held_out)) == (2, 1)
     for wave in train + held_out:
         assert wave.shape == (22050,)
         torch.testing.assert_close(wave[5000:17000], torch.full((12000,), 0.3), atol=1e-3, rtol=0)
+
+
+@needs_ffmpeg
+def test_the_stem_of_a_file_of_streams(musdb18, tmp_path):
+    (path,) = (musdb18[0] / "test").iterdir()
+    (tmp_path / "train").mkdir()
+    for song in ("A - One", "Actions - One Minute Smile"):
+        (tmp_path / "train" / f"{song}.stem.mp4").symlink_to(path)
+    source = MusdbStem(str(tmp_path), "other")
+    (train,), (held_out,) = (source.recordings(split, RATE) for split in ("train", "held-out"))
+    assert train.files[0].stem < held_out.files[0].stem
+    assert loudest(train.wave(RATE)[RATE // 2 : RATE * 3 // 2].numpy()) == {TONES["other"]}
+
+
+def test_an_incomplete_musdb_says_which_split_has_no_song(musdb_hq):
+    shutil.rmtree(musdb_hq / "train" / "Actions - One Minute Smile")
+    with pytest.raises(DataError, match=r"no song of musdb's validation split in .*train"):
+        list(MusdbStem(str(musdb_hq), "bass").recordings("held-out", 22050))
 
 
 def test_no_such_folder_or_stem(tmp_path):

@@ -1,0 +1,97 @@
+"""An average of the weights over the last steps, which finds held-out recordings likelier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+from instglow.errors import ConfigError
+from instglow.training.base import PriorRun
+
+
+class WeightAverage(WeightAveraging):
+    """Exponential moving average of a prior's weights; buffers stay those of the last step.
+
+    Validation, the checkpoints' `state_dict` and so the registered prior have the averages. The
+    weights that training goes on from are in a checkpoint too, so a resumed run is exact.
+
+    Args:
+        decay: share of the average that a step keeps, in [0, 1); 0 averages nothing. After n steps
+            it is (1 + n) / (10 + n) where that is less: a short run averages its last tenth.
+
+    Raises:
+        ConfigError: for a decay outside [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ConfigError(f"averaging.decay is {decay}; give a number from 0 to less than 1")
+        super().__init__(use_buffers=False, multi_avg_fn=self._approach)
+        self.decay = decay
+
+    def _approach(self, averages: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+        kept = decay_after(int(steps), self.decay)
+        torch._foreach_lerp_(averages, weights, 1 - kept)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the average of a prior; other runs have none."""
+        if self.decay and isinstance(pl_module, PriorRun):
+            super().setup(trainer, pl_module, stage)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move the average towards the new weights."""
+        if self._average_model is not None:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the module."""
+        if self._average_model is not None:
+            super().on_train_end(trainer, pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: `on_validation_start` did it."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: other callbacks measure the average at this moment, in whatever order."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average into the module."""
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the weights in training back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write both, the average as the `state_dict`."""
+        if self._average_model is not None:
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Read both, to go on; what only measures has read the average."""
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+def decay_after(steps: int, decay: float) -> float:
+    """-> what the average keeps in the step after so many.
+
+    >>> [round(decay_after(steps, 0.999), 3) for steps in (1, 90, 4000, 10**6)]
+    [0.182, 0.91, 0.998, 0.999]
+    """
+    return min(decay, (1 + steps) / (10 + steps))

@@ -1,0 +1,252 @@
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from instglow.audio.io import read
+from instglow.data.cache import Cache
+from instglow.data.recording import Recording
+from instglow.errors import AudioError
+
+RATE = 8000
+
+
+def noise(seed: int, samples: int = 4000) -> torch.Tensor:
+    return torch.rand(samples, generator=torch.Generator().manual_seed(seed)) - 0.5
+
+
+def write(path: Path, seed: int) -> Path:
+    soundfile.write(path, noise(seed).numpy(), RATE, subtype="FLOAT")
+    return path
+
+
+def logged(path: Path, log: Path) -> Recording:
+    """Of a file, with a line in a log for every decoding, whatever process does it."""
+
+    def decode():
+        with log.open("a") as file:
+            file.write(f"{path.name}\n")
+        return read(path)
+
+    return Recording((path,), decode)
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def recordings(tmp_path, log):
+    return [logged(write(tmp_path / f"{seed}.wav", seed), log) for seed in range(3)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "cache"
+
+
+def decoded(log: Path) -> list[str]:
+    """Names of what was decoded since the last time."""
+    lines = log.read_text().split()
+    log.write_text("")
+    return lines
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.npy"))
+
+
+def is_recording(wave: torch.Tensor, seed: int) -> bool:
+    return wave.dtype == torch.int16 and torch.equal(
+        wave, (noise(seed) * 32767).round().to(torch.int16)
+    )
+
+
+def test_what_was_decoded_once_is_not_decoded_again(folder, recordings, log):
+    for _ in range(2):
+        cache = Cache(folder)
+        waves = [cache.fetch(recording, RATE) for recording in recordings]
+        assert all(is_recording(wave, seed) for seed, wave in enumerate(waves))
+        assert cache.trouble is None
+    assert decoded(log) == ["0.wav", "1.wav", "2.wav"]
+
+
+def test_rates_and_stems_of_one_file_are_entries_of_their_own(folder, recordings, log):
+    cache = Cache(folder)
+    for recording in (recordings[0], replace(recordings[0], stem="bass")):
+        assert len(cache.fetch(recording, RATE)) == 4000
+        assert len(cache.fetch(recording, RATE // 2)) == 2000
+    assert len(decoded(log)) == len(entries(folder)) == 4
+
+
+def test_parts_of_a_recording_share_its_entry(folder, recordings, log):
+    cache = Cache(folder)
+    whole = cache.fetch(recordings[0], RATE)
+    parts = [cache.fetch(replace(recordings[0], tenths=t), RATE) for t in ((0, 9), (9, 10))]
+    assert [len(part) for part in parts] == [3600, 400]
+    assert torch.equal(torch.cat(parts), whole)
+    assert len(decoded(log)) == 1
+
+
+def cut_to(size, path):
+    os.truncate(path, size)
+
+
+def flip(where, path):
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        *(partial(cut_to, size) for size in (0, 1, 100, 128, 7000, 8126)),
+        *(partial(flip, where) for where in (3, 70, 128, -1)),
+        Path.unlink,
+        lambda path: path.with_suffix(".json").unlink(),
+        lambda path: path.with_suffix(".json").write_text("{"),
+        lambda path: path.with_suffix(".json").write_text("[]"),
+        lambda path: path.with_suffix(".json").write_bytes(b"\xff"),
+    ],
+)
+def test_a_damaged_entry_is_made_again(folder, recordings, log, harm):
+    cache = Cache(folder)
+    cache.fetch(recordings[1], RATE)
+    (entry,) = entries(folder)
+    harm(entry)
+    assert is_recording(cache.fetch(recordings[1], RATE), 1)
+    assert is_recording(Cache(folder).fetch(recordings[1], RATE), 1)
+    assert len(decoded(log)) == 2
+
+
+def test_a_changed_file_is_read_again_in_place_of_the_old(folder, recordings, log):
+    cache = Cache(folder)
+    before = cache.fetch(recordings[0], RATE)
+    path = recordings[0].files[0]
+    status = path.stat()
+    write(path, 7)  # of the same size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert is_recording(cache.fetch(recordings[0], RATE), 7)
+    assert is_recording(before, 0)  # a run that has it mapped keeps it
+    assert len(entries(folder)) == 1
+
+
+def test_a_broken_recording_leaves_nothing(folder, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    for name in ("a.wav", "gone.wav"):
+        with pytest.raises(AudioError, match=name):
+            Cache(folder).fetch(Recording.of_file(tmp_path / name), RATE)
+    assert entries(folder) == []
+    assert list(folder.rglob("*.part")) == []
+
+
+def test_the_entry_is_an_npy_file_with_a_note(folder, recordings):
+    np = pytest.importorskip("numpy")
+    Cache(folder).fetch(recordings[2], RATE)
+    (entry,) = entries(folder)
+    assert is_recording(torch.from_numpy(np.load(entry)), 2)
+    note = json.loads(entry.with_suffix(".json").read_text())
+    assert note["files"][0]["path"] == str(recordings[2].files[0].resolve())
+
+
+fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@fork
+def test_processes_that_fill_it_at_once_share_the_work(folder, recordings, log):
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(2), context.Queue()
+
+    def fill():
+        barrier.wait()
+        waves = [Cache(folder).fetch(recording, RATE) for recording in recordings]
+        results.put(all(is_recording(wave, seed) for seed, wave in enumerate(waves)))
+
+    processes = [context.Process(target=fill) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=30) for _ in processes] == [True, True]
+    for process in processes:
+        process.join(30)
+    assert sorted(decoded(log)) == ["0.wav", "1.wav", "2.wav"]
+
+
+@fork
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_a_killed_run_leaves_nothing_broken_and_the_next_goes_on(
+    folder, recordings, log, renamed, monkeypatch
+):
+    """The second entry is cut short before its first or its second file is renamed."""
+    replace_file, done = Path.replace, []
+
+    def killed(path, target):
+        if len(done) == 2 + renamed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(target)
+        return replace_file(path, target)
+
+    def fill():
+        monkeypatch.setattr(Path, "replace", killed)
+        for recording in recordings:
+            Cache(folder).fetch(recording, RATE)
+
+    process = multiprocessing.get_context("fork").Process(target=fill)
+    process.start()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    assert decoded(log) == ["0.wav", "1.wav"]
+    waves = [Cache(folder).fetch(recording, RATE) for recording in recordings]
+    assert all(is_recording(wave, seed) for seed, wave in enumerate(waves))
+    assert decoded(log) == ["1.wav", "2.wav"]
+    assert list(folder.rglob("*.part")) == []
+
+
+def test_a_folder_that_cannot_be_written_costs_only_memory(recordings, tmp_path):
+    cache = Cache(tmp_path / "0.wav")  # a file
+    assert is_recording(cache.fetch(recordings[1], RATE), 1)
+    assert isinstance(cache.trouble, OSError)
+
+
+def test_a_full_disk_costs_only_memory(folder, recordings, monkeypatch, log):
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    cache = Cache(folder)
+    assert is_recording(cache.fetch(recordings[1], RATE), 1)
+    assert "No space" in str(cache.trouble)
+    assert decoded(log) == ["1.wav"]
+    assert list(folder.rglob("*.part")) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_entries_are_mapped_without_a_file_kept_open(folder, recordings):
+    cache = Cache(folder)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    waves = [cache.fetch(recording, RATE) for recording in recordings]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    maps = Path("/proc/self/maps").read_text()
+    assert all(str(entry) in maps for entry in entries(folder))
+    assert waves
+
+
+def test_the_folder_that_a_configuration_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert Cache.named(None) is None
+    assert Cache.named("here").folder == Path("here")
+    if sys.platform.startswith("linux"):
+        assert Cache.named("user").folder == tmp_path / "instglow" / "recordings"
