@@ -102,6 +102,8 @@ def train(arguments: argparse.Namespace) -> None:
 def measure(arguments: argparse.Namespace) -> None:
     methods, chosen = arguments.method or METHODS, bool(arguments.method)
     band = ("--priors", ",".join(BAND))
+    if not chosen:
+        evaluate(DEV, "dev-gamma-0", ("paper",), *band, *SHORTEST)
     for gamma in () if chosen else GAMMAS:
         weight = ("--latent-weight", str(gamma))
         evaluate(DEV, f"dev-gamma-{gamma:g}", ("paper-map",), *band, *SHORTEST, *weight)

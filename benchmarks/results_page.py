@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ SECTIONS = (
     (
         "rendered",
         "Rendered, held out",
-        "Pieces and SoundFonts that nothing was trained on, four sources.",
+        "Pieces and SoundFonts that nothing was trained on, four sources. The settings of preset "
+        "`default`, though no weights, were chosen on pieces of these songs; nothing was chosen on "
+        "the real recordings below.",
     ),
     (
         "real-dev",
@@ -123,11 +126,12 @@ def headline(out: Path) -> str:
         )
         count = len(reports["instglow"]["songs"])
         lines.append(f"On {count} {songs}, mean SDR in dB: {figures}.")
-    return (
+    text = (
         " ".join(lines)
         + " [All methods and figures](docs/results.md); a page to listen to, made by "
         "`make page`: [docs/listen/index.html](docs/listen/index.html)."
     )
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _reports(folder: Path) -> dict[str, dict[str, Any]]:
@@ -191,7 +195,7 @@ def _notes(folder: str, reports: dict[str, dict[str, Any]]) -> str:
     missing = [LABELS[m] for m in LABELS if m not in reports and m != "lq-vae"]
     notes = ['LQ-VAE takes two sources apart: its row is under "Two sources".']
     if missing:
-        notes.append(f"Not measured: {', '.join(missing)} (no weights on the machine of this run).")
+        notes.append(f"Not measured in this run: {', '.join(missing)}.")
     songs = next(iter(reports.values()))
     seconds = sum(song["seconds"] for song in songs["songs"])
     silent = sum(song["silent"] for song in songs["songs"])
@@ -212,15 +216,19 @@ def _gammas(out: Path) -> str:
         return ""
     return (
         "## The weight of the prior in InstGlow-MAP\n\nMean SDR over 1 s of each of eight other "
-        "rendered songs (the development set); `paper-map` takes the best. γ = 0 is InstGlow-MLE.\n"
-        "\n| γ | mean SDR, dB |\n|---|---:|\n" + "\n".join(rows) + "\n"
+        "rendered songs (the development set); `paper-map` takes the best above 0. γ = 0 is "
+        "InstGlow-MLE.\n\n| γ | mean SDR, dB |\n|---|---:|\n" + "\n".join(rows) + "\n"
     )
 
 
 def _likelihood(path: Path) -> str:
     if not path.exists():
         return ""
-    medians = json.loads(path.read_text())["medians"]
+    measured = json.loads(path.read_text())["bits_per_dim"]
+    medians = {
+        prior: {name: row["median"] for name, row in found.items()}
+        for prior, found in measured.items()
+    }
     instruments = sorted({name for row in medians.values() for name in row})
     lines = [
         f"| bits per dimension, median | {' | '.join(instruments)} |",
@@ -231,7 +239,6 @@ def _likelihood(path: Path) -> str:
         lines.append(f"| prior {prior} | {' | '.join(cells)} |")
     return (
         "## How likely each prior finds each instrument\n\nThe paper's Figure 2, on the true stems "
-        "of the rendered songs; lower is likelier. ![box plots](likelihood.png)\n\n"
-        + "\n".join(lines)
-        + "\n"
+        "of the rendered songs; lower is likelier. Compare down a column: which prior likes these "
+        "recordings best? ![box plots](likelihood.png)\n\n" + "\n".join(lines) + "\n"
     )

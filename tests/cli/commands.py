@@ -29,7 +29,7 @@ def instglow(
         env={**environment(home or cwd), **env},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
