@@ -40,6 +40,15 @@ def logged(path: Path, log: Path) -> Recording:
     return Recording((path,), decode)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A fork has none of its parent's OpenMP threads, and waits for ever for those it needs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def log(tmp_path):
     path = tmp_path / "log"
