@@ -43,14 +43,12 @@ class MixtureShare:
         return dict.fromkeys(stems, segment.mixture / len(segment.truth))
 
 
-class IdealRatioMask:
-    """Ratio masks of the true magnitudes: the ceiling of every mask of that kind.
+class _OnSpectrograms:
+    """A bound that is found on spectrograms of the truth.
 
     Args:
-        frontend: of the spectrogram, in a rate whose windows last as long as the song's.
+        frontend: at a song of another rate, its windows last as long.
     """
-
-    name = "ideal-ratio-mask"
 
     def __init__(self, frontend: Frontend = Frontend()) -> None:  # noqa: B008 - frozen
         self.frontend = frontend
@@ -58,6 +56,12 @@ class IdealRatioMask:
     def settings(self, stems: Sequence[str]) -> dict[str, Any]:
         """See `Method`."""
         return self.frontend.to_dict()
+
+
+class IdealRatioMask(_OnSpectrograms):
+    """Ratio masks of the true magnitudes: the ceiling of every mask of that kind."""
+
+    name = "ideal-ratio-mask"
 
     def separate(self, segment: Segment, stems: Sequence[str]) -> dict[str, Tensor]:
         """See `Method`; what none of the stems asked for explains has a mask of its own."""
@@ -70,21 +74,10 @@ class IdealRatioMask:
         return dict(zip(stems, masked[:, :, 0].transpose(0, 1), strict=False))
 
 
-class IdealMagnitude:
-    """The true magnitudes with the mixture's phase: the ceiling of a perfect model of magnitudes.
-
-    Args:
-        frontend: see `IdealRatioMask`.
-    """
+class IdealMagnitude(_OnSpectrograms):
+    """The true magnitudes with the mixture's phase: the ceiling of models of magnitudes."""
 
     name = "ideal-magnitude"
-
-    def __init__(self, frontend: Frontend = Frontend()) -> None:  # noqa: B008 - frozen
-        self.frontend = frontend
-
-    def settings(self, stems: Sequence[str]) -> dict[str, Any]:
-        """See `Method`."""
-        return self.frontend.to_dict()
 
     def separate(self, segment: Segment, stems: Sequence[str]) -> dict[str, Tensor]:
         """See `Method`."""
