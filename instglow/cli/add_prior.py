@@ -1,19 +1,29 @@
-"""`instglow add-prior NAME`: register a trained prior; no other is touched or retrained."""
+"""`instglow add-prior NAME`: register a prior, training it first if asked; no other is touched."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from instglow.cli.parser import Parser
+from instglow.errors import ConfigError
 from instglow.families.authors import load_authors
 from instglow.registry import Registry, Source, validate_name
 from instglow.training.publish import newest_checkpoint, publish
+
+MINUTES = 10.0
+"""Of training that give a prior which separates, on two CPU cores; a GPU does more in them."""
 
 
 def run(argv: list[str], prog: str) -> None:
     """Parse, add, say where."""
     arguments = _parser(prog).parse_args(argv)
     name = validate_name(arguments.name)
+    if arguments.data:
+        _train(name, arguments)
+        return
+    if arguments.init or arguments.minutes is not None or arguments.device != "auto":
+        raise ConfigError("--init, --minutes and --device are for --data DIR, which is missing")
     registry = Registry.default(arguments.registry)
     sources = [Source(text, None, arguments.licence) for text in arguments.trained_on]
     if arguments.from_authors:
@@ -38,11 +48,29 @@ def run(argv: list[str], prog: str) -> None:
     print(f"added prior {name!r} in {folder}")
 
 
+def _train(name: str, arguments: Namespace) -> None:
+    # Lightning is slow to import and of no use to the other ways of adding
+    from instglow.cli.from_recordings import Order, train_prior
+
+    order = Order(
+        name,
+        arguments.data,
+        arguments.init,
+        MINUTES if arguments.minutes is None else arguments.minutes,
+        arguments.device,
+        arguments.registry,
+        arguments.licence,
+        tuple(arguments.trained_on or [f"recordings in {arguments.data.name}"]),
+        arguments.replace,
+    )
+    train_prior(order)
+
+
 def _parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
-        description="Register a trained prior under the name of its instrument. Without an option: "
-        "the best checkpoint of the newest run of `instglow fit` in ./runs/NAME.",
+        description="Register a prior under the name of its instrument. Without an option, the "
+        "best of the newest run of `instglow fit` in ./runs/NAME; with --data, a new prior.",
     )
     parser.add_argument("name", metavar="NAME")
     source = parser.add_mutually_exclusive_group()
@@ -50,11 +78,22 @@ def _parser(prog: str) -> Parser:
         "--checkpoint", type=Path, metavar="FILE", help="a checkpoint that `instglow fit` wrote"
     )
     source.add_argument(
+        "--data", type=Path, metavar="DIR", help="train on the recordings of the instrument in DIR"
+    )
+    source.add_argument(
         "--from-authors",
         type=Path,
         metavar="DIR",
         help="G_*.pth and config.json as the paper's authors publish them",
     )
+    training = parser.add_argument_group("training (--data)")
+    training.add_argument(
+        "--init", metavar="PRIOR", help="start from a registered prior: minutes of one player do"
+    )
+    training.add_argument(
+        "--minutes", type=float, metavar="M", help=f"to train for, about (default: {MINUTES:g})"
+    )
+    parser.add_device()
     parser.add_argument(
         "--replace", action="store_true", help="replace a registered prior of that name"
     )

@@ -21,3 +21,11 @@ def newest_run(name: str, root: Path) -> Path | None:
     newest = max(checkpoints, key=lambda path: path.stat().st_mtime).parent
     best = newest / "best.ckpt"
     return best if best.is_file() else newest / "last.ckpt"
+
+
+def next_number(folder: Path) -> Path:
+    """The first of `<folder>/1`, `<folder>/2` … that does not exist."""
+    number = 1
+    while (folder / str(number)).exists():
+        number += 1
+    return folder / str(number)

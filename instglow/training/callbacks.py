@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instglow.errors import PriorExists
 from instglow.registry import Registry, validate_name
-from instglow.registry.runs import RUNS
+from instglow.registry.runs import RUNS, next_number
 from instglow.training.base import PriorRun, TrainingRun
 from instglow.training.publish import publish, source_from
 
@@ -38,7 +38,7 @@ class Checkpoints(ModelCheckpoint):
         """Choose the folder, now that the name is known."""
         if self.dirpath is None and stage == "fit":
             runs = Path(trainer.default_root_dir) / RUNS / _name(pl_module)
-            self.dirpath = trainer.strategy.broadcast(str(_next_number(runs)))
+            self.dirpath = trainer.strategy.broadcast(str(next_number(runs)))
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,14 +72,6 @@ class Checkpoints(ModelCheckpoint):
 def _name(module: LightningModule) -> str:
     assert isinstance(module, TrainingRun)
     return module.name
-
-
-def _next_number(folder: Path) -> Path:
-    """The first of `<folder>/1`, `<folder>/2` … that does not exist."""
-    number = 1
-    while (folder / str(number)).exists():
-        number += 1
-    return folder / str(number)
 
 
 class Publish(Callback):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
 from instglow.errors import ConfigError
@@ -22,6 +24,7 @@ class PriorTraining(PriorRun):
         augmentation: of the training segments.
         seed: of the gains and the noise; together with the step it decides them.
         init: name of a registered prior of the same architecture to start from.
+        registry: a folder of priors to look for it in before all others.
     """
 
     def __init__(
@@ -33,11 +36,12 @@ class PriorTraining(PriorRun):
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         seed: int = 0,
         init: str | None = None,
+        registry: str | None = None,
     ) -> None:
         super().__init__(instrument, prior, learning_rate, warmup_steps, augmentation, seed)
         self.prior: Trainable = prior
         if init:
-            start_from(prior, init)
+            start_from(prior, init, Path(registry) if registry else None)
 
     def setup(self, stage: str) -> None:
         """Refuse data of other instruments than the prior's, or in another order."""
@@ -87,9 +91,9 @@ class PriorTraining(PriorRun):
         )
 
 
-def start_from(prior: Prior, name: str) -> None:
+def start_from(prior: Prior, name: str, registry: Path | None = None) -> None:
     """Copy the weights of a registered prior of the same family and shapes, or a ConfigError."""
-    other = Registry.default().load(name)
+    other = Registry.default(registry).load(name)
     wanted = {key: tensor.shape for key, tensor in prior.state_dict().items()}
     found = {key: tensor.shape for key, tensor in other.state_dict().items()}
     if (prior.family, wanted) != (other.family, found):

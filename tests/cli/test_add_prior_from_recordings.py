@@ -1,0 +1,160 @@
+"""`instglow add-prior NAME --data DIR`: from recordings to a prior, and nothing else is moved."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+import yaml
+
+from instglow.audio.frontend import Frontend
+from instglow.cli import from_recordings, train
+from instglow.cli.main import main
+from instglow.families.glow import GlowPrior
+from instglow.families.spec_gan import SpecGANPrior
+from instglow.registry import Layer, Registry
+from instglow.training.module import PriorTraining
+
+RATE = 8000
+FRONTEND = Frontend(RATE, 64, 16)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A working directory with recordings, two priors, and an instrument.yaml of a tiny prior."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INSTGLOW_PRIORS", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
+    generator = torch.Generator().manual_seed(0)
+    for folder, pitch in (("solos", 0.1), ("others", 0.3)):
+        (tmp_path / folder).mkdir()
+        for take in range(3):
+            tone = torch.sin(pitch * (1 + 0.1 * take) * torch.arange(9 * RATE))
+            wave = 0.2 * tone + 0.02 * torch.randn(9 * RATE, generator=generator)
+            soundfile.write(tmp_path / folder / f"{take}.wav", wave, RATE)
+    tiny = GlowPrior(FRONTEND, steps=1, hidden=4, layers=1, noise=0.05, level=0.1)
+    registry = Registry([Layer(tmp_path / "priors", "")])
+    registry.add("viola", tiny, licence="CC0")
+    registry.add("viola-gan", SpecGANPrior(FRONTEND, 4, width=2, layers=2, block=8), licence="CC0")
+
+    ours = tmp_path / "configs"
+    ours.mkdir()
+    shutil.copy(train.configs() / "trainer.yaml", ours)
+    whole = yaml.safe_load((train.configs() / "instrument.yaml").read_text())
+    arguments = {"frontend": FRONTEND.to_dict(), **tiny.architecture}
+    whole["model"]["prior"]["init_args"] = arguments
+    (ours / "instrument.yaml").write_text(yaml.safe_dump(whole))
+    monkeypatch.setattr(train, "configs", lambda: ours)
+    monkeypatch.setattr(from_recordings, "FEWEST", 6)
+    monkeypatch.setattr(from_recordings, "EPOCH", 2)
+    return tmp_path
+
+
+def digests(folder: Path) -> dict[str, tuple[str, int]]:
+    return {
+        str(path.relative_to(folder)): (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_mtime_ns,
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def add(*options: object) -> int:
+    # a hundredth of a second buys less than the fewest steps there are
+    return main(["add-prior", "violin", "--minutes", "0.0001", *map(str, options)])
+
+
+def test_a_new_prior_is_trained_and_every_other_stays_byte_for_byte(project, capsys):
+    before = digests(project / "priors")
+    assert add("--data", "solos", "--licence", "CC0") == 0
+    after = digests(project / "priors")
+    assert before.items() <= after.items()
+    assert {path.partition("/")[0] for path in after.keys() - before.keys()} == {"violin"}
+    assert "training 'violin' on 3 recordings in solos: at most 6 steps" in capsys.readouterr().out
+    card = Registry.default().find("violin").require_card()
+    assert card.training["steps"] == 6
+    assert card.trained_on[0].name == "recordings in solos"
+    assert set(card.bits_per_dim) == {"violin"}
+    assert (project / "runs" / "violin" / "1" / "best.ckpt").is_file()
+    assert not (project / "runs" / "violin" / "adding").exists()
+
+
+def test_one_that_is_registered_is_refused_before_training_and_replaced_on_request(project, capsys):
+    assert add("--data", "solos") == 0
+    before = digests(project / "priors")
+    assert add("--data", "solos") == 2
+    assert "--replace" in capsys.readouterr().err
+    assert digests(project / "priors") == before
+    assert add("--data", "others", "--replace") == 0
+    assert digests(project / "priors") != before
+
+
+def test_init_starts_from_the_weights_and_architecture_of_another(project, monkeypatch):
+    elsewhere = project / "elsewhere"
+    (project / "priors").rename(elsewhere)
+    started = {}
+
+    def remember(self, *arguments, **options):
+        original(self, *arguments, **options)
+        started.update({key: value.clone() for key, value in self.prior.state_dict().items()})
+
+    original = PriorTraining.__init__
+    # functools.wraps would hide from jsonargparse what __init__ takes
+    monkeypatch.setattr(remember, "__wrapped__", original, raising=False)
+    remember.__signature__ = __import__("inspect").signature(original)
+    monkeypatch.setattr(PriorTraining, "__init__", remember)
+    assert add("--data", "solos", "--init", "viola", "--registry", elsewhere) == 0
+    viola = Registry.default(elsewhere).load("viola").state_dict()
+    violin = Registry.default(elsewhere).load("violin").state_dict()
+    assert all(torch.equal(started[key], value) for key, value in viola.items())
+    assert any(not torch.equal(violin[key], value) for key, value in viola.items())
+
+
+def test_an_interrupted_run_goes_on_with_the_same_command(project, monkeypatch, capsys):
+    original, seen = PriorTraining.training_step, []
+
+    def interrupted(self, wave):
+        seen.append(self.global_step)
+        if self.global_step == 4 and seen.count(4) == 1:
+            raise KeyboardInterrupt
+        return original(self, wave)
+
+    monkeypatch.setattr(PriorTraining, "training_step", interrupted)
+    assert add("--data", "solos") == 130
+    assert not (project / "priors" / "violin").exists()
+
+    assert add("--data", "others") == 2
+    refusal = capsys.readouterr().err
+    assert str(project / "solos") in refusal
+    assert str(project / "others") in refusal
+
+    assert add("--data", "solos") == 0
+    assert "going on in runs/violin/adding: at most 6 steps" in capsys.readouterr().out
+    assert seen == [0, 1, 2, 3, 4, 4, 5]
+    assert (project / "priors" / "violin" / "card.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--data", "nowhere"), "no folder 'nowhere'"),
+        (("--data", "priors"), "no recordings in 'priors'"),
+        (("--data", "solos", "--init", "viola-gan"), "which is not trained from recordings"),
+        (("--data", "solos", "--init", "cello"), "no prior 'cello'"),
+        (("--data", "solos", "--minutes", "0"), "--minutes 0.0 is no time"),
+        (("--data", "solos", "--minutes", "nan"), "--minutes nan is no time"),
+        (("--init", "viola"), "--data DIR, which is missing"),
+        (("--data", "solos", "--checkpoint", "x"), "not allowed with argument"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(project, capsys, options, reason):
+    assert add(*options) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert not (project / "runs").exists()
+    assert not (project / "priors" / "violin").exists()
