@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint results page speed training-speed loader picture dashboard prior
+.PHONY: setup demo test lint results page speed training-speed loader picture dashboard prior new-instrument
 
 setup: .venv/installed
 
@@ -45,6 +45,11 @@ page: setup
 
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md
+
+# A prior of strings in one command, and what it is worth: MIDI=folder SOUNDFONTS=folder
+new-instrument: setup
+	@test -n "$(MIDI)" -a -n "$(SOUNDFONTS)" || { echo "make new-instrument MIDI=folder SOUNDFONTS=folder"; exit 2; }
+	@$(BIN)/python benchmarks/new_instrument.py $(MIDI) $(SOUNDFONTS) --write docs/new-instrument.md
 
 loader: setup
 	@$(BIN)/python benchmarks/loader.py --write docs/loader.md

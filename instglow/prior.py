@@ -75,6 +75,29 @@ class Prior(nn.Module, ABC):
         """(batch, bins, frames) linear amplitude -> (batch,) log-density in nats."""
         raise NotImplementedError(f"family {self.family!r} has no log-density")
 
+    @property
+    def denoises(self) -> bool:
+        """Whether `denoise` answers."""
+        return False
+
+    def denoise(
+        self, magnitude: Tensor, noise: float, added: float, generator: torch.Generator
+    ) -> Tensor:
+        """What the instrument most likely plays where only something like it is known.
+
+        Args:
+            magnitude: (batch, bins, frames) linear amplitude, a guess.
+            noise: how far it is to be trusted: the standard deviation of Gaussian noise, in units
+                of the size that compressed magnitudes usually have. Much noise leaves what all
+                recordings of the instrument share, little leaves the guess.
+            added: share of that noise which is drawn and added first.
+            generator: of the noise, on the CPU; each item of the batch gets the same.
+
+        Returns:
+            (batch, bins, frames) linear amplitude, >= 0.
+        """
+        raise NotImplementedError(f"family {self.family!r} does not denoise")
+
     def at_level(self, wave: Tensor) -> Tensor:
         """(..., samples) -> the same, each segment at the level that solos have in training."""
         if not self.level:

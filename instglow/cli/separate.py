@@ -132,7 +132,7 @@ class _Progress:
     """A bar over all iterations of all chunks, with the objective and the time left."""
 
     def __init__(self, name: str, engine: SeparationEngine, song: AudioFile, quiet: bool) -> None:
-        self.steps = engine.how.search.steps
+        self.steps = engine.how.search.iterations
         total = self.steps * len(engine.chunks(song.samples, song.sample_rate))
         self.bar = tqdm(
             total=total, desc=name, unit="it", disable=quiet, file=sys.stderr, leave=False

@@ -57,6 +57,8 @@ INSTRUMENTS: dict[str, Programs] = {
         (40, 42, 48, 52, 56, 61, 65, 68, 73, 80, 81, 88),
         nearest=0.5,
     ),
+    # parts of `other` too: whoever has a prior of strings calls what is left the other one
+    "strings": Programs(frozenset(range(40, 52)) - {46, 47}, (40, 42, 48)),
 }
 
 

@@ -22,7 +22,7 @@ class Rendered:
     """MIDI files played with SoundFonts, a new timbre every 20 to 30 seconds.
 
     Args:
-        instrument: bass, drums, guitar, piano or other.
+        instrument: bass, drums, guitar, piano, strings or other.
         midi: folder of MIDI files.
         soundfonts: folder of banks, each a folder of files NNN.sf3 (128.sf3: the drum kit).
         folder: where the recordings are kept; what is there is not rendered again.

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
+from instglow.families.denoiser import Denoiser
 from instglow.flows.amplitude import amplitude as amplitude_layer
 from instglow.flows.glow import Glow, standard_normal_energy
 from instglow.prior import Decoded, Space, Trainable
@@ -30,6 +31,8 @@ class GlowPrior(Trainable):
             training. Silence is a constant, so without noise its density has no bound.
         level: root mean square (full scale ±1) that solos are scaled to in training, and that a
             search scales the mixture by; 0 takes every recording as it is, as the paper does.
+        denoiser: sizes of a `Denoiser` that is learnt beside the flow, on the same compressed
+            magnitudes, for `denoise`; None for none, as in the paper.
     """
 
     family: ClassVar[str] = "glow"
@@ -48,6 +51,7 @@ class GlowPrior(Trainable):
         channels: int = 0,
         noise: float = 0.01,
         level: float = 0.0,
+        denoiser: dict[str, int] | None = None,
     ) -> None:
         channels = channels or frontend.bins // 2 * 2
         network: dict[str, Any] = {
@@ -67,12 +71,14 @@ class GlowPrior(Trainable):
                 "channels": channels,
                 "noise": noise,
                 "level": level,
+                **({"denoiser": dict(denoiser)} if denoiser else {}),
             },
         )
         self.level = level
         self.noise = noise
         self.amplitude = amplitude_layer(amplitude)
         self.flow = Glow(channels, **network)
+        self.denoiser = Denoiser(channels, **denoiser) if denoiser else None
 
     def initial_latent(
         self,
@@ -104,11 +110,42 @@ class GlowPrior(Trainable):
         compressed, amplitude_ladj = self.amplitude(self._to_channels(self._even(magnitude)))
         return self._log_density(compressed) + amplitude_ladj
 
+    @property
+    def denoises(self) -> bool:
+        """Whether it has a denoiser."""
+        return self.denoiser is not None
+
+    def denoise(
+        self, magnitude: Tensor, noise: float, added: float, generator: torch.Generator
+    ) -> Tensor:
+        """See `Prior.denoise`."""
+        if self.denoiser is None:
+            return super().denoise(magnitude, noise, added, generator)
+        compressed, _ = self.amplitude(self._to_channels(magnitude))
+        normal = torch.randn(compressed.shape[1:], generator=generator).to(compressed)
+        noisy = compressed + added * noise * self.denoiser.scale * normal
+        clean = self.denoiser(noisy, noisy.new_full(noisy.shape[:1], noise))
+        return self._to_bins(self.amplitude.inverse(clean)[0]).clamp(min=0)
+
     def loss(
         self, magnitude: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Nats a dimension of the noisy compressed magnitudes, and bits a dimension of the data."""
+        """Of the flow, nats a dimension of the noisy compressed magnitudes, and bits a dimension of
+        the data; of a denoiser its error. The loss is the sum. A flow whose weights are frozen
+        costs nothing in training.
+        """
         compressed, _ = self.amplitude(self._to_channels(self._even(magnitude)))
+        terms: dict[str, Tensor] = {}
+        if not self.training or _learns(self.flow):
+            terms |= self._flow_loss(compressed, generator)
+        if self.denoiser is not None:
+            terms["denoising"] = self.denoiser.loss(compressed, generator)
+        losses = [terms[name] for name in ("nats_per_dim", "denoising") if name in terms]
+        return {"loss": torch.stack(losses).sum(), **terms}
+
+    def _flow_loss(
+        self, compressed: Tensor, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
         noise = torch.randn(compressed.shape, generator=generator, device=compressed.device)
         noisy = compressed + self.noise * noise
         log_density = self._log_density(noisy)
@@ -116,7 +153,7 @@ class GlowPrior(Trainable):
         _, ladj = self.amplitude.inverse(noisy)
         dimensions = noisy[0].numel()
         return {
-            "loss": -log_density.mean() / dimensions,
+            "nats_per_dim": -log_density.mean() / dimensions,
             "bits_per_dim": (ladj - log_density).mean().detach() / (dimensions * math.log(2)),
         }
 
@@ -133,3 +170,7 @@ class GlowPrior(Trainable):
 
     def _to_bins(self, data: Tensor) -> Tensor:
         return nnf.pad(data, (0, 0, 0, self.frontend.bins - self.flow.channels))
+
+
+def _learns(part: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())

@@ -88,7 +88,7 @@ class CodeSearch:
             raise ConfigError(f"a seed of {self.seed} is not between 0 and 2^63 - 1")
 
     @property
-    def steps(self) -> int:
+    def iterations(self) -> int:
         """One: the codes of a mixture are drawn once."""
         return 1
 

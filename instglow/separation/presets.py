@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from instglow.errors import ConfigError
+from instglow.separation.annealing import AnnealedSearch, Annealing
 from instglow.separation.code_search import CodeSearch
 from instglow.separation.refine import MixturePhase, RatioMask, Refinement
 from instglow.separation.search import LatentSearch, Search
@@ -41,9 +42,11 @@ PRESETS = {
     "gan-prior": Preset(LatentSearch("kl", steps=150, learning_rate=0.05), MixturePhase()),
     # Mancusi et al. (2021): two sources, priors of one codec
     "lq-vae": Preset(CodeSearch(), MixturePhase()),
+    # Denoisers alone: a tenth of the time of a latent search, and no gradients
+    "fast": Preset(Annealing(), RatioMask()),
     # What measured best at its cost: docs/results.md
     "default": Preset(
-        LatentSearch(
+        AnnealedSearch(
             divergence="root-l2",
             steps=60,
             learning_rate=0.005,

@@ -41,8 +41,8 @@ class Search(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def steps(self) -> int:
-        """How often `on_step` is called."""
+    def iterations(self) -> int:
+        """How often `on_step` is called, at most."""
         ...
 
     def __call__(
@@ -100,6 +100,11 @@ class LatentSearch:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"a seed of {self.seed} is not between 0 and 2^63 - 1")
 
+    @property
+    def iterations(self) -> int:
+        """See `Search`."""
+        return self.steps
+
     def __call__(
         self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
     ) -> SearchResult:
@@ -110,13 +115,29 @@ class LatentSearch:
             mixture: (batch, bins, frames) linear amplitude, >= 0.
             on_step: told of progress.
         """
+        latents = [
+            start.clone().requires_grad_() for start in self.starts(priors, mixture, on_step)
+        ]
+        return self._descend(priors, mixture, latents, on_step)
+
+    def starts(
+        self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
+    ) -> list[Tensor]:
+        """-> the latents, each (batch, ...), that a search of the mixture starts from."""
         batch, _, frames = mixture.shape
         generator = torch.Generator().manual_seed(self.seed)
         # drawn for one mixture and repeated: what a batch holds besides must not matter
-        starts = [prior.initial_latent(1, frames, generator) for prior in priors]
-        latents = [
-            start.expand(batch, *start.shape[1:]).clone().requires_grad_() for start in starts
-        ]
+        drawn = [prior.initial_latent(1, frames, generator) for prior in priors]
+        return [latent.expand(batch, *latent.shape[1:]) for latent in drawn]
+
+    def _descend(
+        self,
+        priors: Sequence[Prior],
+        mixture: Tensor,
+        latents: list[Tensor],
+        on_step: OnStep | None,
+    ) -> SearchResult:
+        done = self.iterations - self.steps
         adam = SharedScaleAdam if self.shared_scale else torch.optim.Adam
         optimizer = adam(latents, self.learning_rate)
         history = []
@@ -131,7 +152,7 @@ class LatentSearch:
                     latent.copy_(prior.project(latent))
             history.append(objective.detach())
             if on_step:
-                on_step(step, float(history[-1].mean()))
+                on_step(done + step, float(history[-1].mean()))
         return SearchResult(magnitudes.detach(), torch.stack(history))
 
     def _evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -23,8 +24,10 @@ class PriorTraining(PriorRun):
         warmup_steps: in which the learning rate rises from 0; then it falls to 0 as a cosine.
         augmentation: of the training segments.
         seed: of the gains and the noise; together with the step it decides them.
-        init: name of a registered prior of the same architecture to start from.
+        init: name of a registered prior to start from, of the same architecture or one that lacks
+            a part of it.
         registry: a folder of priors to look for it in before all others.
+        frozen: parts of the prior that stay as `init` has them, "flow" or "denoiser" of a Glow.
     """
 
     def __init__(
@@ -37,11 +40,17 @@ class PriorTraining(PriorRun):
         seed: int = 0,
         init: str | None = None,
         registry: str | None = None,
+        frozen: Sequence[str] = (),
     ) -> None:
         super().__init__(instrument, prior, learning_rate, warmup_steps, augmentation, seed)
         self.prior: Trainable = prior
         if init:
             start_from(prior, init, Path(registry) if registry else None)
+        parts = [name for name, _ in prior.named_children()]
+        for part in frozen:
+            if part not in parts:
+                raise ConfigError(f"no part {part!r} of the prior to freeze: {', '.join(parts)}")
+            prior.get_submodule(part).requires_grad_(False)
 
     def setup(self, stage: str) -> None:
         """Refuse data of other instruments than the prior's, or in another order."""
@@ -92,13 +101,16 @@ class PriorTraining(PriorRun):
 
 
 def start_from(prior: Prior, name: str, registry: Path | None = None) -> None:
-    """Copy the weights of a registered prior of the same family and shapes, or a ConfigError."""
+    """Copy the weights of a registered prior of the same family and shapes, or a ConfigError.
+
+    What the other lacks keeps its random start.
+    """
     other = Registry.default(registry).load(name)
     wanted = {key: tensor.shape for key, tensor in prior.state_dict().items()}
     found = {key: tensor.shape for key, tensor in other.state_dict().items()}
-    if (prior.family, wanted) != (other.family, found):
+    if prior.family != other.family or not found.items() <= wanted.items():
         raise ConfigError(
             f"prior {name!r} is a {other.family!r} of {other.architecture}, the one in training a "
             f"{prior.family!r} of {prior.architecture}; make them equal to start from it"
         )
-    prior.load_state_dict(other.state_dict())
+    prior.load_state_dict(other.state_dict(), strict=False)

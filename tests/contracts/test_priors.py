@@ -12,7 +12,10 @@ from instglow.registry import Registry
 from instglow.registry.layer import Layer
 
 SMALL = {
-    "glow": {"steps": 2, "hidden": 8, "layers": 2, "amplitude": "power:0.5", "level": 0.1},
+    "glow": {
+        **{"steps": 2, "hidden": 8, "layers": 2, "amplitude": "power:0.5", "level": 0.1},
+        "denoiser": {"hidden": 8, "layers": 2},
+    },
     "music-glow": {"instruments": ["bass", "drums"], "embedding": 4, "steps": 2, "hidden": 8},
     "nmf": {"atoms": 4, "level": 0.1},
     "lq-vae": {"codebook": 8, "embedding": 4, "hidden": 8, "groups": 2},
@@ -108,6 +111,20 @@ def test_the_data_energy_is_the_negative_log_density(prior):
     except NotImplementedError:
         pytest.skip(f"family {prior.family} has no log-density")
     torch.testing.assert_close(difference, other.energy - one.energy, rtol=1e-6, atol=1e-3)
+
+
+def test_a_denoiser_answers_magnitudes_and_leaves_the_batch_apart(prior):
+    if not prior.denoises:
+        pytest.skip("it has none")
+    magnitude = prior.decode(perturbed(prior, 3, 7), 7).magnitude.abs()
+    together, alone = (
+        prior.denoise(guess, 0.5, 0.5, torch.Generator().manual_seed(0))
+        for guess in (magnitude, magnitude[1:2])
+    )
+    assert together.shape == magnitude.shape
+    assert together.isfinite().all()
+    assert (together >= 0).all()
+    torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_the_card_is_all_there_is_to_it(prior):

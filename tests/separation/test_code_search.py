@@ -182,7 +182,7 @@ def test_progress_is_reported():
     search = CodeSearch(samples=2)
     found = search(toys(), loudness(1, 2), lambda step, value: seen.append((step, value)))
     assert seen == [(1, float(found.objective.mean()))]
-    assert search.steps == len(found.objective) == 1
+    assert search.iterations == len(found.objective) == 1
 
 
 def test_the_preset_makes_stems_of_the_mixtures_length():

@@ -1,0 +1,113 @@
+"""`make new-instrument`: an instrument that nobody prepared, added by one command and measured.
+
+    python benchmarks/new_instrument.py MIDI SOUNDFONTS --write docs/new-instrument.md
+
+Strings are rendered (pieces and SoundFonts split as everywhere), `instglow add-prior` trains on
+them beside copies of shipped priors, and songs of strings, bass and drums are taken apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean
+
+from instglow.data.rendered import render
+from instglow.data.split import read_split
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME, BESIDE = "strings", ("bass", "drums")
+STEMS = (*BESIDE, NAME)
+MINUTES, SEED = 20.0, 0
+METHODS = {
+    "mixture-share": "mixture / 3",
+    "instglow": "InstGlow, the three priors",
+    "ideal-ratio-mask": "ideal ratio mask",
+}
+WORK = Path("data/new-instrument")
+
+
+def instglow(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "instglow.cli.main", *arguments], check=True)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def prepare(midi: Path, soundfonts: Path) -> None:
+    """Solos to learn from and songs to measure on, rendered once."""
+    table = ROOT / "configs" / "rendered-split.yaml"
+    pieces, banks = read_split(table, midi, soundfonts, "train", NAME)
+    render(NAME, midi, soundfonts, WORK / "solos", MINUTES, SEED, banks, pieces)
+    if not (WORK / "songs").exists():
+        make = [sys.executable, str(ROOT / "benchmarks" / "make_example.py")]
+        options = ["--split", "test", "--out", str(WORK / "songs"), "--instruments", *STEMS]
+        subprocess.run([*make, str(midi), str(soundfonts), *options], check=True)
+
+
+def add() -> float:
+    """-> minutes that the command took."""
+    shutil.rmtree(WORK / "priors", ignore_errors=True)
+    for name in BESIDE:
+        shutil.copytree(ROOT / "priors" / name, WORK / "priors" / name)
+    before, started = digests(WORK / "priors"), time.perf_counter()
+    instglow("add-prior", NAME, "--data", str(WORK / "solos"), "--registry", str(WORK / "priors"))
+    minutes = (time.perf_counter() - started) / 60
+    assert before.items() <= digests(WORK / "priors").items(), "another prior's file changed"
+    return minutes
+
+
+def measure(method: str) -> list[float]:
+    """-> mean SDR of each of the stems, then of all."""
+    written = WORK / "scores" / f"{method}.json"
+    instglow(
+        *("evaluate", str(WORK / "songs"), "--priors", ",".join(STEMS), "--method", method),
+        *("--registry", str(WORK / "priors"), "--out", str(WORK / "scores")),
+        *("--json", str(written), "--quiet"),
+    )
+    songs = json.loads(written.read_text())["songs"]
+    scores = [mean(song["scores"][stem]["sdr"] for song in songs) for stem in STEMS]
+    return [*scores, mean(scores)]
+
+
+def page(minutes: float, rows: dict[str, list[float]]) -> str:
+    figures = "\n".join(
+        f"| {METHODS[method]} | {' | '.join(f'{score:.2f}' for score in scores)} |"
+        for method, scores in rows.items()
+    )
+    return f"""# An instrument that nobody prepared
+
+Written by `make new-instrument`. `instglow add-prior {NAME} --data DIR` was given {MINUTES:.0f}
+minutes of rendered strings (General MIDI programs 40, 42 and 48) and took {minutes:.1f} minutes on
+{os.cpu_count()} cores. The files of the other priors stayed as they were, to the byte. Then eight songs
+of bass, drums and strings, of pieces and SoundFonts that no prior had heard, were taken apart: SDR
+in dB, mean over songs.
+
+| | {" | ".join(STEMS)} | mean |
+|---|{"---|" * (len(STEMS) + 1)}
+{figures}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("midi", type=Path)
+    parser.add_argument("soundfonts", type=Path)
+    parser.add_argument("--write", type=Path, required=True)
+    arguments = parser.parse_args()
+    prepare(arguments.midi, arguments.soundfonts)
+    minutes = add()
+    arguments.write.write_text(page(minutes, {method: measure(method) for method in METHODS}))
+
+
+if __name__ == "__main__":
+    main()
