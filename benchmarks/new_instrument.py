@@ -88,9 +88,10 @@ def page(minutes: float, rows: dict[str, list[float]]) -> str:
 
 Written by `make new-instrument`. `instglow add-prior {NAME} --data DIR` was given {MINUTES:.0f}
 minutes of rendered strings (General MIDI programs 40, 42 and 48) and took {minutes:.1f} minutes on
-{os.cpu_count()} cores. The files of the other priors stayed as they were, to the byte. Then eight songs
-of bass, drums and strings, of pieces and SoundFonts that no prior had heard, were taken apart: SDR
-in dB, mean over songs.
+{os.cpu_count()} cores. The files of the other priors stayed as they were, to the byte.
+
+Then eight songs of bass, drums and strings, of pieces and SoundFonts that no prior had heard, were
+taken apart: SDR in dB, mean over songs.
 
 | | {" | ".join(STEMS)} | mean |
 |---|{"---|" * (len(STEMS) + 1)}

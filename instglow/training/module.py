@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -44,6 +45,7 @@ class PriorTraining(PriorRun):
     ) -> None:
         super().__init__(instrument, prior, learning_rate, warmup_steps, augmentation, seed)
         self.prior: Trainable = prior
+        self.init, self.frozen = init, list(frozen)
         if init:
             start_from(prior, init, Path(registry) if registry else None)
         parts = [name for name, _ in prior.named_children()]
@@ -61,6 +63,11 @@ class PriorTraining(PriorRun):
                 f"data.sources are {', '.join(sources)}, the prior's instruments "
                 f"{', '.join(known)}; name the same ones in the same order"
             )
+
+    def settings(self) -> dict[str, Any]:
+        """See `PriorRun`; also what it started from."""
+        started = {"init": self.init, "frozen": self.frozen} if self.init else {}
+        return {**super().settings(), **started}
 
     def training_step(self, wave: Tensor) -> Tensor:
         """(batch, samples) or (batch, instruments, samples) full scale ±1 -> the loss."""

@@ -1,0 +1,176 @@
+"""`make variants`: what each choice in training and in the search is worth, on the dev songs.
+
+    python benchmarks/variants.py SONGS... --write docs/variants.md
+
+Trains what a variant needs (`runs/variants/`), separates the middle of every song, and keeps the
+scores (`evaluations/variants.json`), so that another call does only what is new. SONGS: folders of
+<song>/<stem>.flac; songs of more than the band are remixed from its stems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.audio import signal_noise_ratio
+
+from instglow.api import load_priors
+from instglow.data.stems import folder_songs
+from instglow.registry import Registry
+from instglow.separation.annealing import AnnealedSearch, Annealing
+from instglow.separation.presets import PRESETS, Preset
+from instglow.separation.refine import RatioMask
+from instglow.separation.separator import SeparationEngine
+
+BAND = ("bass", "drums", "guitar", "piano")
+RUNS, SCORES = Path("runs/variants"), Path("evaluations/variants.json")
+SECONDS, MOST_SONGS = 3.0, 8
+STEPS = 900
+
+SHIPPED = "shipped"
+PLAIN = ("--model.augmentation", "{level: 4.0, speed: 1.5, equaliser: 4.0}")
+TRAININGS: dict[str, Sequence[str]] = {
+    # `instglow fit` of the denoisers alone, beside the shipped flows
+    "speed and equaliser": PLAIN,
+    "also rooms, and drive for guitar and bass": (),
+}
+
+
+def searches() -> dict[str, Preset]:
+    """Settings of the search, all with the shipped priors."""
+    default = PRESETS["default"]
+    search = default.search
+    assert isinstance(search, AnnealedSearch)
+
+    def changed(**changes: object) -> Preset:
+        return replace(default, search=replace(search, **changes))
+
+    def annealed(**changes: object) -> Preset:
+        annealing = replace(search.annealing, **changes)
+        return replace(default, search=replace(search, annealing=annealing))
+
+    return {
+        "default": default,
+        "start at the prior's mode, no annealing": changed(trust=0.0),
+        **{f"trust {trust:g}": changed(trust=trust) for trust in (0.15, 0.5, 1.0)},
+        **{f"annealing from {high:g}": annealed(highest=high) for high in (2.0, 8.0)},
+        **{f"{steps} steps of annealing": annealed(steps=steps) for steps in (10, 40)},
+        **{f"noise added: {added:g}": annealed(added=added) for added in (0.0, 1.0)},
+        **{f"{steps} steps of search": changed(steps=steps) for steps in (30, 120)},
+        **{f"latent weight {g:g}": changed(latent_weight=g) for g in (0.0, 8.0, 32.0)},
+        "annealing alone (preset fast)": PRESETS["fast"],
+        "annealing alone, 40 steps": Preset(Annealing(steps=40), RatioMask()),
+    }
+
+
+def train(name: str, options: Sequence[str]) -> Path:
+    """-> the registry of a variant's priors, each trained unless it is there."""
+    folder = RUNS / name.replace(" ", "-").replace(",", "")
+    for stem in BAND:
+        if (folder / "priors" / stem).exists():
+            continue
+        command = [
+            *(sys.executable, "-m", "instglow.cli.main", "fit"),
+            *("--config", f"{stem}.yaml", "--config", "cpu.yaml", *options),
+            *("--trainer.max_steps", str(STEPS), "--trainer.logger", "false"),
+            *("--data.segments_per_epoch", str(8 * STEPS), "--averaging.decay", "0.995"),
+            *("--model.init", stem, "--model.frozen", "[flow]"),
+            *("--data.source.init_args.held_out", f"data/rendered/{stem}/held-out"),
+            *("--checkpoint.folder", str(folder / "runs" / stem)),
+            *("--publish.registry", str(folder / "priors")),
+        ]
+        subprocess.run(command, check=True)
+    return folder / "priors"
+
+
+def excerpts(folder: Path) -> list[tuple[dict[str, Tensor], int]]:
+    """The middle of each song -> true stems of the band, and their rate."""
+    found = []
+    for song in folder_songs(folder).songs[:MOST_SONGS]:
+        count = min(song.samples, round(SECONDS * song.sample_rate))
+        _, stems = song.read((song.samples - count) // 2, count)
+        chosen = {name: stems[name].reshape(-1) for name in BAND if name in stems}
+        found.append((chosen, song.sample_rate))
+    return found
+
+
+def score(preset: Preset, registry: Registry, folder: Path) -> float:
+    """-> mean SDR in dB over songs and stems."""
+    figures = []
+    for stems, sample_rate in excerpts(folder):
+        engine = SeparationEngine(load_priors(list(stems), registry), preset)
+        separated = engine.separate(torch.stack(list(stems.values())).sum(0), sample_rate)
+        figures += [
+            float(signal_noise_ratio(separated[name].double(), stem.double()))
+            for name, stem in stems.items()
+        ]
+    return mean(figures)
+
+
+class Table:
+    """Scores that were found before and are kept, by what was measured."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+        self.scores = json.loads(SCORES.read_text()) if SCORES.exists() else {}
+
+    def row(self, name: str, preset: Preset, registry: Path | None = None) -> str:
+        weights = Registry.default(registry)
+        hashes = "".join(weights.find(stem).require_card().sha256[:8] for stem in BAND)
+        figures = []
+        for folder in self.folders:
+            key = f"{folder} {preset} {hashes} {SECONDS}"
+            if key not in self.scores:
+                self.scores[key] = score(preset, weights, folder)
+                SCORES.parent.mkdir(parents=True, exist_ok=True)
+                SCORES.write_text(json.dumps(self.scores, indent=1) + "\n")
+            figures.append(f"{self.scores[key]:.2f}")
+        print(name, *figures, flush=True)
+        return f"| {name} | {' | '.join(figures)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("songs", nargs="+", type=Path)
+    parser.add_argument("--write", type=Path, required=True)
+    arguments = parser.parse_args()
+    table = Table(arguments.songs)
+    head = f"| | {' | '.join(folder.name for folder in arguments.songs)} |"
+    rule = f"|---|{'---|' * len(arguments.songs)}"
+    fast = PRESETS["fast"]
+    by_training = [
+        table.row(name, fast, train(name, options)) for name, options in TRAININGS.items()
+    ]
+    by_search = [table.row(name, preset) for name, preset in searches().items()]
+    arguments.write.write_text(
+        "\n".join(
+            (
+                "# Variants",
+                "",
+                f"Written by `make variants`. Mean SDR in dB over songs and stems, {SECONDS:g} s "
+                f"from the middle of at most {MOST_SONGS} songs of bass, drums, guitar and piano. "
+                "No prior was trained on a piece or a SoundFont of rendered-dev.",
+                "",
+                "## The search, with the shipped priors",
+                "",
+                *(head, rule, *by_search),
+                "",
+                f"## Training: denoisers of {STEPS} steps, preset `fast`",
+                "",
+                *(head, rule, *by_training),
+                "",
+            )
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
