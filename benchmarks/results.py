@@ -33,7 +33,7 @@ OUT = Path("evaluations")
 RENDERED = Path("data/rendered-test")
 DEV = Path("data/rendered-dev")
 
-NETWORKS = ("wave-u-net", "conv-tasnet", "hdemucs", "openunmix", "demucs")
+NETWORKS = ("wave-u-net", "conv-tasnet", "hdemucs", "openunmix", "demucs", "mask-net")
 OPENING, CLOSING = "<!-- headline: written by make results -->", "<!-- end -->"
 TRAINING = {
     # name of the run -> arguments of `instglow fit`; in this order, for one starts from another
@@ -57,9 +57,9 @@ TRAINING = {
 }
 METHODS = (
     *("mixture", "mixture-share", "nmf", "gan-prior", "musicglow", "paper", "paper-map"),
-    *("instglow", *NETWORKS, "ideal-ratio-mask", "ideal-magnitude"),
+    *("fast", "instglow", *NETWORKS, "ideal-ratio-mask", "ideal-magnitude"),
 )
-ALL = ("mixture-share", "nmf", "instglow", "ideal-ratio-mask")
+ALL = ("mixture-share", "nmf", "fast", "instglow", "ideal-ratio-mask")
 EXAMPLE = ("mixture-share", "nmf", "instglow", "ideal-ratio-mask")
 DUO = ("mixture-share", "nmf", "lq-vae", "instglow", "ideal-ratio-mask")
 GAMMAS = (0.01, 0.1)

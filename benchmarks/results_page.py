@@ -15,9 +15,9 @@ from instglow.registry.layer import Layer
 KINDS = {
     "bound": ("mixture", "mixture-share", "ideal-ratio-mask", "ideal-magnitude"),
     "source-only": (
-        *("nmf", "gan-prior", "lq-vae", "musicglow", "paper", "paper-map", "instglow"),
+        *("nmf", "gan-prior", "lq-vae", "musicglow", "paper", "paper-map", "fast", "instglow"),
     ),
-    "full": ("wave-u-net", "conv-tasnet", "hdemucs", "openunmix", "demucs"),
+    "full": ("wave-u-net", "conv-tasnet", "hdemucs", "openunmix", "demucs", "mask-net"),
 }
 KIND = {method: kind for kind, methods in KINDS.items() for method in methods}
 LABELS = {
@@ -29,12 +29,14 @@ LABELS = {
     "musicglow": "MusicGlow (one Glow for all)",
     "paper": "InstGlow-MLE, preset `paper`",
     "paper-map": "InstGlow-MAP, preset `paper-map`",
+    "fast": "InstGlow, preset `fast`",
     "instglow": "**InstGlow, preset `default`**",
     "wave-u-net": "Wave-U-Net",
     "conv-tasnet": "Conv-TasNet",
     "hdemucs": "Hybrid Demucs",
     "openunmix": "Open-Unmix",
     "demucs": "Demucs",
+    "mask-net": "convolutional mask network",
     "ideal-ratio-mask": "ideal ratio mask",
     "ideal-magnitude": "ideal magnitudes",
 }
@@ -44,15 +46,16 @@ SECTIONS = (
     (
         "rendered",
         "Rendered, held out",
-        "Pieces and SoundFonts that nothing was trained on, four sources. The settings of preset "
-        "`default`, though no weights, were chosen on pieces of these songs; nothing was chosen on "
-        "the real recordings below.",
+        "Pieces and SoundFonts that nothing was trained on, four sources. Settings of the search "
+        "were chosen on other rendered songs; but those of its last stage, the latent search, in "
+        "an earlier version on three-second pieces of these.",
     ),
     (
         "real-dev",
         "Real recordings",
         "Multitracks by real players; of each, the stems among the four sources, remixed. "
-        "Songs hold two to four of these stems.",
+        "Songs hold two to four of these stems. Of two ways to augment the solos, one was chosen "
+        "because it did better here ([variants](variants.md)).",
     ),
     (
         "real-dev-all",

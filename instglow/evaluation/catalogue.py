@@ -26,6 +26,7 @@ BOUNDS: dict[str, Callable[[], Method]] = {
 
 SOURCE_ONLY = {
     # name -> (preset, the name of a stem's prior)
+    "fast": ("fast", "{stem}"),
     "paper": ("paper", "{stem}"),
     "paper-map": ("paper-map", "{stem}"),
     "musicglow": ("paper", "musicglow"),

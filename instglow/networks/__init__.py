@@ -20,6 +20,7 @@ NETWORKS: dict[str, str] = {
     "hdemucs": "instglow.networks.torchaudio_models:HDemucs",
     "openunmix": "instglow.networks.openunmix:OpenUnmix",
     "demucs": "instglow.networks.demucs:Demucs",
+    "mask-net": "instglow.networks.mask_net:MaskNet",
 }
 """Name, as configurations, checkpoints and --method have it -> where its class is."""
 

@@ -14,6 +14,7 @@ SMALL = {
     "hdemucs": {"channels": 4},
     "openunmix": {"n_fft": 512, "hop_length": 128, "hidden": 16, "layers": 1},
     "demucs": {"channels": 4, "depth": 5},
+    "mask-net": {"n_fft": 256, "hop_length": 64, "hidden": 8, "layers": 2},
 }
 PACKAGES = {"openunmix": "openunmix", "demucs": "demucs"}
 
