@@ -34,8 +34,8 @@ METHODS = {
 WORK = Path("data/new-instrument")
 
 
-def instglow(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "instglow.cli.main", *arguments], check=True)
+def instglow(*arguments: str, cwd: Path = Path()) -> None:
+    subprocess.run([sys.executable, "-m", "instglow.cli.main", *arguments], check=True, cwd=cwd)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -56,11 +56,12 @@ def prepare(midi: Path, soundfonts: Path) -> None:
 
 def add() -> float:
     """-> minutes that the command took."""
-    shutil.rmtree(WORK / "priors", ignore_errors=True)
+    for folder in ("priors", "runs"):  # of an earlier call
+        shutil.rmtree(WORK / folder, ignore_errors=True)
     for name in BESIDE:
         shutil.copytree(ROOT / "priors" / name, WORK / "priors" / name)
     before, started = digests(WORK / "priors"), time.perf_counter()
-    instglow("add-prior", NAME, "--data", str(WORK / "solos"), "--registry", str(WORK / "priors"))
+    instglow("add-prior", NAME, "--data", "solos", "--registry", "priors", cwd=WORK)
     minutes = (time.perf_counter() - started) / 60
     assert before.items() <= digests(WORK / "priors").items(), "another prior's file changed"
     return minutes

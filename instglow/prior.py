@@ -77,7 +77,7 @@ class Prior(nn.Module, ABC):
 
     @property
     def denoises(self) -> bool:
-        """Whether `denoise` answers."""
+        """Whether `denoise` answers; then `encode` does too."""
         return False
 
     def denoise(

@@ -60,7 +60,7 @@ def _train(name: str, arguments: Namespace) -> None:
         arguments.device,
         arguments.registry,
         arguments.licence,
-        tuple(arguments.trained_on or [f"recordings in {arguments.data.name}"]),
+        tuple(arguments.trained_on or [f"recordings in {arguments.data.resolve().name}"]),
         arguments.replace,
     )
     train_prior(order)

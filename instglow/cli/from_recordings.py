@@ -1,7 +1,7 @@
 """`instglow add-prior NAME --data DIR`: a new prior from a folder of recordings, by one command.
 
 It is `instglow fit` with the choices made: sizes from `configs/`, as many steps as fit into the
-minutes given, no dashboards, and a folder of its own in which an interrupted run is found again.
+minutes given, no dashboards, and an interrupted run is found again.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from instglow.errors import ConfigError, PriorExists
 from instglow.prior import Trainable
 from instglow.registry import Registry
 from instglow.registry.runs import RUNS, next_number
+from instglow.separation.module import check_machine
 
-UNFINISHED = "adding"
-"""Folder below `runs/NAME/` of a run that is not registered yet."""
 ORDER = "order.yaml"
-"""In that folder: what was asked for, as `instglow fit` reads it."""
+"""In the folder of a run that is not registered yet: what was asked for, as `fit` reads it."""
+LAST = "last.ckpt"
 
 INSTRUMENTS = ("bass", "drums", "guitar", "other", "piano", "vocals")
 """Those with a file of their own in `configs/`."""
 
-FEWEST, MOST, MOST_FROM_ANOTHER = 200, 6000, 2000
-"""Steps. A prior that starts from another's weights is there sooner, and forgets less."""
-RATE_FROM_ANOTHER = 5e-4
-"""Learning rate that does not wipe out what the other prior knows."""
 EPOCH = 250
 """Steps between two measurements on the recordings held out; an interrupted run loses no more."""
+MOST, MOST_FROM_ANOTHER = 24, 8
+"""Epochs. A prior that starts from another's weights is there sooner, and forgets less."""
+RATE_FROM_ANOTHER = 5e-4
+"""Learning rate that does not wipe out what the other prior knows."""
 SECONDS, BATCH, GPU_BATCH = 2.0, 8, 32
-PATIENCE = 8
+HELD_OUT_BATCHES = 50
+"""Measured on at most, so that a large collection does not spend its minutes on that."""
+PATIENCE = 4
 """Measurements without a new best after which a run ends early."""
 TRIALS, OVERHEAD = 4, 1.35
 """Steps that are timed, and what a run takes besides: augmentation, Adam, measuring."""
@@ -58,6 +60,9 @@ class Order:
         registry: folder to register in; None for the first that can be written.
         licence, trained_on: for the card.
         replace: whether a prior of that name may be replaced.
+
+    Raises:
+        ConfigError: for no minutes, or a device that this machine lacks.
     """
 
     name: str
@@ -73,6 +78,23 @@ class Order:
     def __post_init__(self) -> None:
         if not 0 < self.minutes < math.inf:
             raise ConfigError(f"--minutes {self.minutes} is no time to train in; give 1 or more")
+        check_machine(self.device, BATCH)
+
+    @property
+    def looked_up(self) -> Path | None:
+        """Where `init` is looked for first; a registry that is yet to be made holds nothing."""
+        return self.registry if self.registry and self.registry.is_dir() else None
+
+    @property
+    def base(self) -> Path:
+        """Our configuration of the instrument, or that of any."""
+        name = self.name if self.name in INSTRUMENTS else "instrument"
+        return train.configs() / f"{name}.yaml"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it will be trained on a GPU of CUDA."""
+        return self.device in ("auto", "gpu") and torch.cuda.is_available()
 
 
 def train_prior(order: Order) -> None:
@@ -90,108 +112,117 @@ def train_prior(order: Order) -> None:
             f"prior {order.name!r} is registered already in {taken}: pass --replace to replace it "
             "when training ends, or choose another name"
         )
-    folder = Path(RUNS) / order.name / UNFINISHED
-    checkpoint = folder / "last.ckpt"
-    steps = _ordered_steps(folder, order) or _affordable_steps(order)
     print(
-        f"training {order.name!r} on {recordings} recordings in {order.data}"
-        + (f", starting from {order.init!r}" if order.init else "")
-        + (f", going on in {folder}" if checkpoint.is_file() else "")
-        + f": at most {steps} steps, which may take {order.minutes:g} minutes",
+        f"training {order.name!r} on {recordings} recordings in {order.data}, some of them held "
+        "out" + (f", starting from {order.init!r}" if order.init else ""),
         flush=True,
     )
-    written = _write(folder / ORDER, _configuration(order, steps, folder))
-    configurations = ("--config", str(_base(order)), "--config", str(written))
-    train.run([*configurations, *_from(checkpoint)], "instglow fit")
-    folder.rename(next_number(folder.parent))
+    folder = _unfinished(order)
+    if folder:
+        print(f"going on with {folder}", flush=True)
+        resume = ["--ckpt_path", str(folder / LAST)]
+    else:
+        epochs, minutes = _affordable(order)
+        print(f"at most {epochs * EPOCH} steps, about {minutes:.0f} minutes", flush=True)
+        folder, resume = next_number(Path(RUNS) / order.name), []
+        _write(folder / ORDER, _configuration(order, epochs, folder))
+    configurations = ["--config", str(order.base), "--config", str(folder / ORDER)]
+    train.run([*configurations, *resume], "instglow fit")
+    (folder / ORDER).unlink()
 
 
-def _from(checkpoint: Path) -> list[str]:
-    return ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
+def _unfinished(order: Order) -> Path | None:
+    """The folder of an interrupted run that can be gone on with.
 
-
-def _ordered_steps(folder: Path, order: Order) -> int | None:
-    """How many steps an unfinished run of this order was to have; None where there is none."""
-    if not (folder / "last.ckpt").is_file():
-        return None
-    before = yaml.safe_load((folder / ORDER).read_text())
-    steps = int(before["trainer"]["max_steps"])
-    now = _configuration(order, steps, folder)
-    for option, section, key in (("data", "data", "source"), ("init", "model", "init")):
-        if before[section][key] != now[section][key]:
+    Raises:
+        ConfigError: for one of another order, or one whose checkpoint is damaged.
+    """
+    for path in (Path(RUNS) / order.name).glob(f"*/{ORDER}"):
+        if not (path.parent / LAST).is_file():
+            path.unlink()  # it came to no checkpoint
+            continue
+        before = yaml.safe_load(path.read_text())
+        now = _configuration(order, before["trainer"]["max_epochs"], path.parent)
+        for what, section, key in (
+            ("--data", "data", "source"),
+            ("--init", "model", "init"),
+            ("configuration of the prior", "model", "prior"),
+        ):
+            if before[section][key] != now[section][key]:
+                raise ConfigError(
+                    f"the unfinished run in {path.parent} has another {what} "
+                    f"({before[section][key]}, not {now[section][key]}): give that to go on with "
+                    "it, or delete the folder"
+                )
+        try:
+            torch.load(path.parent / LAST, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # torch raises a dozen types for a damaged file
             raise ConfigError(
-                f"the unfinished run in {folder} has another --{option} "
-                f"({before[section][key]}, not {now[section][key]}): give that to go on with it, "
-                "or delete the folder"
-            )
-    return steps
+                f"the unfinished run in {path.parent} has a damaged {LAST}; delete the folder"
+            ) from error
+        return path.parent
+    return None
 
 
-def _affordable_steps(order: Order) -> int:
-    """As many as fit into the minutes, from the time of a few on this machine."""
-    prior, gpu = _prior(order), _on_gpu(order)
-    device = "cuda" if gpu else "cpu"
+def _affordable(order: Order) -> tuple[int, float]:
+    """Epochs that fit into the minutes, from the time of a few steps on this machine, and minutes
+    that they will take."""
+    prior = _prior(order)
+    device = "cuda" if order.on_gpu else "cpu"
     prior.to(device).train()
     samples = prior.frontend.segment(SECONDS)
-    wave = 0.1 * torch.randn(GPU_BATCH if gpu else BATCH, samples, device=device)
+    wave = 0.1 * torch.randn(GPU_BATCH if order.on_gpu else BATCH, samples, device=device)
     magnitude = prior.frontend.magnitude(wave)
+    started = 0.0
     for trial in range(TRIALS + 1):
         if trial == 1:  # the first also allocates and initialises
             started = time.perf_counter()
         loss = prior.loss(magnitude)["loss"]
         loss.backward()
         loss.item()  # waits for a GPU
-    each = OVERHEAD * (time.perf_counter() - started) / TRIALS
+    each = EPOCH * OVERHEAD * (time.perf_counter() - started) / TRIALS / 60
     most = MOST_FROM_ANOTHER if order.init else MOST
-    return min(most, max(FEWEST, round(60 * order.minutes / each)))
+    epochs = max(1, round(min(most, order.minutes / each)))
+    return epochs, epochs * each
 
 
 def _prior(order: Order) -> Trainable:
-    """A prior as the one to train, its weights random."""
-    described = _described(order)
+    """The prior to start from, or one as our configuration has it, its weights random."""
+    if order.init:
+        other = Registry.default(order.looked_up).load(order.init)
+        if not isinstance(other, Trainable) or "instruments" in other.architecture:
+            raise ConfigError(
+                f"prior {order.init!r} is of the family {other.family!r}, which does not learn one "
+                "instrument from its recordings; name another as --init, or none"
+            )
+        return other
+    described = yaml.safe_load(order.base.read_text())["model"]["prior"]
     module, _, name = described["class_path"].rpartition(".")
     arguments = dict(described["init_args"])
-    frontend = Frontend(**arguments.pop("frontend"))
-    prior: Trainable = getattr(import_module(module), name)(frontend, **arguments)
+    prior: Trainable = getattr(import_module(module), name)(
+        Frontend(**arguments.pop("frontend")), **arguments
+    )
     return prior
 
 
-def _described(order: Order) -> dict[str, Any]:
-    """`class_path` and `init_args` of the prior to train: those of `init`, or of our configs."""
-    if order.init is None:
-        described: dict[str, Any] = yaml.safe_load(_base(order).read_text())["model"]["prior"]
-        return described
-    other = Registry.default(order.registry).load(order.init)
-    if not isinstance(other, Trainable):
-        raise ConfigError(
-            f"prior {order.init!r} is of the family {other.family!r}, which is not trained from "
-            "recordings; name another as --init, or none"
-        )
-    return {
-        "class_path": _path_of(type(other)),
-        "init_args": {"frontend": other.frontend.to_dict(), **other.architecture},
-    }
-
-
-def _base(order: Order) -> Path:
-    """Our configuration of the instrument, or that of any."""
-    own = train.configs() / f"{order.name}.yaml"
-    return own if order.name in INSTRUMENTS else train.configs() / "instrument.yaml"
-
-
-def _configuration(order: Order, steps: int, folder: Path) -> dict[str, Any]:
+def _configuration(order: Order, epochs: int, folder: Path) -> dict[str, Any]:
     """The order as a configuration of `instglow fit`, on top of that of its base."""
-    batch = GPU_BATCH if _on_gpu(order) else BATCH
-    registry = str(order.registry) if order.registry else None
-    rate = {"learning_rate": RATE_FROM_ANOTHER} if order.init else {}
+    batch = GPU_BATCH if order.on_gpu else BATCH
+    prior = _prior(order)
+    # what our configuration has and the other prior lacks would be added to it
+    architecture = {"denoiser": None} if order.init and prior.family == "glow" else {}
+    frontend = {"frontend": prior.frontend.to_dict()}
     solos = {"folder": str(order.data.resolve())}
     return {
         "model": {
             "instrument": order.name,
-            "prior": _described(order),
+            "prior": {
+                "class_path": _path_of(type(prior)),
+                "init_args": {**frontend, **architecture, **prior.architecture},
+            },
             "init": order.init,
-            "registry": registry,
-            **rate,
+            "registry": str(order.looked_up.resolve()) if order.looked_up else None,
+            **({"learning_rate": RATE_FROM_ANOTHER} if order.init else {}),
         },
         "data": {
             "source": {"class_path": _path_of(SoloFolder), "init_args": solos},
@@ -200,8 +231,9 @@ def _configuration(order: Order, steps: int, folder: Path) -> dict[str, Any]:
             "segments_per_epoch": EPOCH * batch,
         },
         "trainer": {
-            "max_steps": steps,
-            "max_epochs": -(-steps // EPOCH),  # for the progress shown
+            "max_steps": epochs * EPOCH,
+            "max_epochs": epochs,  # for the progress shown
+            "limit_val_batches": HELD_OUT_BATCHES,
             "accelerator": order.device,
             "devices": 1,
             "logger": False,
@@ -211,22 +243,19 @@ def _configuration(order: Order, steps: int, folder: Path) -> dict[str, Any]:
         "checkpoint": {"folder": str(folder)},
         "publish": {
             "replace": order.replace,
-            "registry": registry,
+            "registry": str(order.registry.resolve()) if order.registry else None,
             "licence": order.licence,
             "trained_on": [{"name": t, "licence": order.licence} for t in order.trained_on],
         },
     }
 
 
-def _write(path: Path, values: dict[str, Any]) -> Path:
+def _write(path: Path, values: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
-    return path
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(yaml.safe_dump(values, sort_keys=False))
+    unfinished.replace(path)
 
 
 def _path_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _on_gpu(order: Order) -> bool:
-    return order.device in ("auto", "gpu") and torch.cuda.is_available()

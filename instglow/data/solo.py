@@ -74,7 +74,7 @@ def _files(folder: Path) -> list[Recording]:
     if not folder.is_dir():
         raise DataError(
             f"no folder {str(folder)!r}: put solo recordings of the instrument there, "
-            "or name another with --data.source.folder"
+            "or name another folder"
         )
     paths = sorted(
         path

@@ -44,6 +44,8 @@ class ConditionalGlowPrior(GlowPrior):
             )
         if embedding < 1:
             raise ConfigError(f"an embedding of {embedding} numbers is not at least 1")
+        if glow.get("denoiser") is not None:
+            raise ConfigError("a denoiser does not know instruments apart; leave it out here")
         super().__init__(frontend, **glow)
         network = {
             key: value

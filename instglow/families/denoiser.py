@@ -50,12 +50,17 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, noise: Tensor) -> Tensor:
         """(batch, channels, frames), (batch,) in units of the signal's size -> the clean signal."""
-        size = torch.where(self.scale > 0, self.scale, 1.0)  # it is 0 before training
+        size = self.size
         total = (1 + noise.square()).sqrt()[:, None, None]  # of signal and noise, in those units
         phase = noise.log()[:, None] / 4 * self.frequencies
         told = self.embed(torch.cat([phase.sin(), phase.cos()], 1))
         answer = self.network(noisy / (size * total), told).to(noisy.dtype)
         return noisy / total.square() + answer * size * noise[:, None, None] / total
+
+    @property
+    def size(self) -> Tensor:
+        """Root mean square of the signal; 1 before training."""
+        return torch.where(self.scale > 0, self.scale, 1.0)
 
     def loss(self, clean: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """(batch, channels, frames) -> scalar: the squared error in units of what is to be guessed.
@@ -69,8 +74,8 @@ class Denoiser(nn.Module):
         place = (torch.arange(batch, device=clean.device) + drawn) / batch
         noise = LOWEST * (HIGHEST / LOWEST) ** place
         normal = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noisy = clean + (self.scale * noise)[:, None, None] * normal
-        error = (self(noisy, noise) - clean).square().mean((1, 2)) / self.scale.square()
+        noisy = clean + (self.size * noise)[:, None, None] * normal
+        error = (self(noisy, noise) - clean).square().mean((1, 2)) / self.size.square()
         return ((1 + noise.square()) / noise.square() * error).mean()
 
     @torch.no_grad()

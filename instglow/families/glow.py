@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
+from instglow.errors import ConfigError
 from instglow.families.denoiser import Denoiser
 from instglow.flows.amplitude import amplitude as amplitude_layer
 from instglow.flows.glow import Glow, standard_normal_energy
@@ -71,14 +73,14 @@ class GlowPrior(Trainable):
                 "channels": channels,
                 "noise": noise,
                 "level": level,
-                **({"denoiser": dict(denoiser)} if denoiser else {}),
+                **({} if denoiser is None else {"denoiser": dict(denoiser)}),
             },
         )
         self.level = level
         self.noise = noise
         self.amplitude = amplitude_layer(amplitude)
         self.flow = Glow(channels, **network)
-        self.denoiser = Denoiser(channels, **denoiser) if denoiser else None
+        self.denoiser = None if denoiser is None else Denoiser(channels, **_sizes(denoiser))
 
     def initial_latent(
         self,
@@ -123,7 +125,7 @@ class GlowPrior(Trainable):
             return super().denoise(magnitude, noise, added, generator)
         compressed, _ = self.amplitude(self._to_channels(magnitude))
         normal = torch.randn(compressed.shape[1:], generator=generator).to(compressed)
-        noisy = compressed + added * noise * self.denoiser.scale * normal
+        noisy = compressed + added * noise * self.denoiser.size * normal
         clean = self.denoiser(noisy, noisy.new_full(noisy.shape[:1], noise))
         return self._to_bins(self.amplitude.inverse(clean)[0]).clamp(min=0)
 
@@ -131,14 +133,14 @@ class GlowPrior(Trainable):
         self, magnitude: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Of the flow, nats a dimension of the noisy compressed magnitudes, and bits a dimension of
-        the data; of a denoiser its error. The loss is the sum. A flow whose weights are frozen
-        costs nothing in training.
+        the data; of a denoiser its error. The loss is the sum. Of the two, one whose weights
+        are frozen costs nothing in training.
         """
         compressed, _ = self.amplitude(self._to_channels(self._even(magnitude)))
         terms: dict[str, Tensor] = {}
         if not self.training or _learns(self.flow):
             terms |= self._flow_loss(compressed, generator)
-        if self.denoiser is not None:
+        if self.denoiser is not None and (not self.training or _learns(self.denoiser)):
             terms["denoising"] = self.denoiser.loss(compressed, generator)
         losses = [terms[name] for name in ("nats_per_dim", "denoising") if name in terms]
         return {"loss": torch.stack(losses).sum(), **terms}
@@ -170,6 +172,18 @@ class GlowPrior(Trainable):
 
     def _to_bins(self, data: Tensor) -> Tensor:
         return nnf.pad(data, (0, 0, 0, self.frontend.bins - self.flow.channels))
+
+
+def _sizes(denoiser: dict[str, int]) -> dict[str, int]:
+    """The sizes of a denoiser, or a ConfigError that lists those it has."""
+    known = [name for name in signature(Denoiser).parameters if name != "channels"]
+    for name, size in denoiser.items():
+        if name not in known or not isinstance(size, int) or size < 1:
+            raise ConfigError(
+                f"denoiser: {name} of {size!r} is no size of it; it has whole numbers above 0 as "
+                f"{', '.join(known)}"
+            )
+    return denoiser
 
 
 def _learns(part: nn.Module) -> bool:

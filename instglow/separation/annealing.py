@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -95,11 +95,12 @@ class Annealing:
 
 @dataclass(frozen=True)
 class AnnealedSearch(LatentSearch):
-    """A latent search that starts where annealing has come to, if every prior denoises.
+    """A latent search that starts where annealing has come to, if every prior denoises; else a
+    latent search.
 
     Args:
         annealing: how the start is found.
-        trust: what the latents of that start are scaled by; 0 starts at the mode of the prior.
+        trust: what the latents of that start are scaled by; 0 starts as a latent search does.
             The flow finds what the denoisers agreed on too unlikely to start from it as it is.
         **latent: see `LatentSearch`.
     """
@@ -117,14 +118,23 @@ class AnnealedSearch(LatentSearch):
         """See `Search`."""
         return self.annealing.iterations + self.steps
 
-    def starts(
+    def __call__(
         self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
-    ) -> list[Tensor]:
-        """See `LatentSearch`."""
-        if not all(prior.denoises for prior in priors):
-            return super().starts(priors, mixture)
-        shares = self.annealing(priors, mixture, on_step).magnitudes
+    ) -> SearchResult:
+        """See `LatentSearch`; also the seed is that of the annealing."""
+        if not self.trust or not all(prior.denoises for prior in priors):
+            return super().__call__(priors, mixture, on_step)
+        annealing = replace(self.annealing, seed=self.seed)
+        shares = annealing(priors, mixture, on_step).magnitudes
         with torch.no_grad():
-            return [
+            starts = [
                 self.trust * prior.encode(shares[:, number]) for number, prior in enumerate(priors)
             ]
+        return self._descend(priors, mixture, starts, _after(annealing.steps, on_step))
+
+
+def _after(steps: int, on_step: OnStep | None) -> OnStep | None:
+    """The same, told of steps that come after so many."""
+    if on_step is None:
+        return None
+    return lambda step, objective: on_step(steps + step, objective)

@@ -28,7 +28,7 @@ class SearchResult:
 
     Attributes:
         magnitudes: (batch, sources, bins, frames) linear amplitude, in the order of the priors.
-        objective: (iterations, batch).
+        objective: (iterations, batch), of the search's last stage.
     """
 
     magnitudes: Tensor
@@ -115,29 +115,22 @@ class LatentSearch:
             mixture: (batch, bins, frames) linear amplitude, >= 0.
             on_step: told of progress.
         """
-        latents = [
-            start.clone().requires_grad_() for start in self.starts(priors, mixture, on_step)
-        ]
-        return self._descend(priors, mixture, latents, on_step)
-
-    def starts(
-        self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
-    ) -> list[Tensor]:
-        """-> the latents, each (batch, ...), that a search of the mixture starts from."""
         batch, _, frames = mixture.shape
         generator = torch.Generator().manual_seed(self.seed)
         # drawn for one mixture and repeated: what a batch holds besides must not matter
         drawn = [prior.initial_latent(1, frames, generator) for prior in priors]
-        return [latent.expand(batch, *latent.shape[1:]) for latent in drawn]
+        starts = [latent.expand(batch, *latent.shape[1:]) for latent in drawn]
+        return self._descend(priors, mixture, starts, on_step)
 
     def _descend(
         self,
         priors: Sequence[Prior],
         mixture: Tensor,
-        latents: list[Tensor],
+        starts: list[Tensor],
         on_step: OnStep | None,
     ) -> SearchResult:
-        done = self.iterations - self.steps
+        """Search from these latents, each (batch, ...)."""
+        latents = [start.clone().requires_grad_() for start in starts]
         adam = SharedScaleAdam if self.shared_scale else torch.optim.Adam
         optimizer = adam(latents, self.learning_rate)
         history = []
@@ -152,7 +145,7 @@ class LatentSearch:
                     latent.copy_(prior.project(latent))
             history.append(objective.detach())
             if on_step:
-                on_step(done + step, float(history[-1].mean()))
+                on_step(step, float(history[-1].mean()))
         return SearchResult(magnitudes.detach(), torch.stack(history))
 
     def _evaluate(

@@ -29,6 +29,9 @@ class PriorTraining(PriorRun):
             a part of it.
         registry: a folder of priors to look for it in before all others.
         frozen: parts of the prior that stay as `init` has them, "flow" or "denoiser" of a Glow.
+
+    Raises:
+        ConfigError: for an `init` that does not fit, or parts that are none, or all there are.
     """
 
     def __init__(
@@ -48,11 +51,8 @@ class PriorTraining(PriorRun):
         self.init, self.frozen = init, list(frozen)
         if init:
             start_from(prior, init, Path(registry) if registry else None)
-        parts = [name for name, _ in prior.named_children()]
-        for part in frozen:
-            if part not in parts:
-                raise ConfigError(f"no part {part!r} of the prior to freeze: {', '.join(parts)}")
-            prior.get_submodule(part).requires_grad_(False)
+        if frozen:
+            freeze(prior, frozen, init)
 
     def setup(self, stage: str) -> None:
         """Refuse data of other instruments than the prior's, or in another order."""
@@ -107,15 +107,39 @@ class PriorTraining(PriorRun):
         )
 
 
+def freeze(prior: Prior, frozen: Sequence[str], init: str | None) -> None:
+    """Keep parts of a prior from learning, or a ConfigError."""
+    parts = [name for name, part in prior.named_children() if any(True for _ in part.parameters())]
+    for part in frozen:
+        if part not in parts:
+            raise ConfigError(f"no part {part!r} of the prior to freeze: {', '.join(parts)}")
+        prior.get_submodule(part).requires_grad_(False)
+    if not init or not any(parameter.requires_grad for parameter in prior.parameters()):
+        raise ConfigError(
+            f"with {', '.join(frozen)} frozen "
+            + (
+                "nothing is left to learn"
+                if init
+                else "at random weights nothing can be learnt; name a prior as model.init"
+            )
+        )
+
+
 def start_from(prior: Prior, name: str, registry: Path | None = None) -> None:
     """Copy the weights of a registered prior of the same family and shapes, or a ConfigError.
 
-    What the other lacks keeps its random start.
+    A whole part that the other lacks, such as a denoiser, keeps its random start.
     """
     other = Registry.default(registry).load(name)
-    wanted = {key: tensor.shape for key, tensor in prior.state_dict().items()}
     found = {key: tensor.shape for key, tensor in other.state_dict().items()}
-    if prior.family != other.family or not found.items() <= wanted.items():
+    parts = {key.partition(".")[0] for key in found}
+    wanted = {
+        key: tensor.shape
+        for key, tensor in prior.state_dict().items()
+        if key.partition(".")[0] in parts
+    }
+    amplitude, other_amplitude = (p.architecture.get("amplitude") for p in (prior, other))
+    if (prior.family, wanted, amplitude) != (other.family, found, other_amplitude):
         raise ConfigError(
             f"prior {name!r} is a {other.family!r} of {other.architecture}, the one in training a "
             f"{prior.family!r} of {prior.architecture}; make them equal to start from it"

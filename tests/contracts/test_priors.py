@@ -36,6 +36,8 @@ def prior(request) -> Prior:
     member = family(name)(Frontend(8000, 64, 16), **SMALL.get(name, {}))
     for parameter in member.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
+    if member.denoises:
+        member.denoiser.scale.fill_(0.5)
     return member.freeze()
 
 

@@ -3,6 +3,7 @@ import torch
 
 from instglow.audio.frontend import Frontend
 from instglow.errors import ConfigError
+from instglow.families.conditional_glow import ConditionalGlowPrior
 from instglow.families.denoiser import Denoiser
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
@@ -124,7 +125,25 @@ def test_a_denoiser_is_taught_to_a_prior_that_had_none_and_its_flow_stays(tmp_pa
     for name, value in old.flow.state_dict().items():
         assert torch.equal(learner.flow.state_dict()[name], value)
     assert "nats_per_dim" in learner.eval().loss(magnitudes())  # but is measured
-    with pytest.raises(ConfigError, match="no part 'head' of the prior to freeze: amplitude, flow"):
-        PriorTraining("violin", prior(), frozen=["head"])
+    started = {"init": "violin", "registry": str(tmp_path)}
+    for frozen, options, reason in (
+        (["head"], started, "no part 'head' of the prior to freeze: flow, denoiser"),
+        (["flow", "denoiser"], started, "nothing is left to learn"),
+        (["flow"], {}, "at random weights nothing can be learnt"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            PriorTraining("violin", prior(), frozen=frozen, **options)
+    with pytest.raises(ConfigError, match="nothing is left to learn"):
+        PriorTraining("violin", prior(denoiser=None), frozen=["flow"], **started)
+    with pytest.raises(ConfigError, match="make them equal"):
+        PriorTraining("violin", prior(amplitude="linear"), **started)
     with pytest.raises(ConfigError, match="make them equal"):
         PriorTraining("violin", prior(hidden=6), init="violin", registry=str(tmp_path))
+
+
+@pytest.mark.parametrize("sizes", [{"hiden": 8}, {"hidden": 0}, {"layers": 1.5}, {"channels": 4}])
+def test_sizes_that_a_denoiser_lacks_are_refused(sizes):
+    with pytest.raises(ConfigError, match="no size of it; it has whole numbers above 0 as hid"):
+        prior(denoiser=sizes)
+    with pytest.raises(ConfigError, match="does not know instruments apart"):
+        ConditionalGlowPrior(FRONTEND, ["bass", "drums"], denoiser=TINY)

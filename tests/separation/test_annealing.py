@@ -97,6 +97,16 @@ def test_without_a_denoiser_in_every_prior_it_is_a_latent_search(mixture):
             Annealing()(priors, mixture)
 
 
+def test_the_seed_of_the_search_is_that_of_its_annealing(mixture):
+    def found(**options) -> torch.Tensor:
+        return AnnealedSearch(steps=1, **options)(bands(), mixture).magnitudes
+
+    assert torch.equal(found(seed=3), found(seed=3, annealing=Annealing(seed=5)))
+    assert not torch.equal(found(seed=3), found(seed=4))
+    untrusted = found(trust=0.0)
+    torch.testing.assert_close(untrusted, LatentSearch(steps=1)(bands(), mixture).magnitudes)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
