@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint results page speed training-speed loader picture dashboard prior new-instrument
+.PHONY: setup demo test lint results page speed training-speed loader picture dashboard prior variants new-instrument
 
 setup: .venv/installed
 
@@ -45,6 +45,10 @@ page: setup
 
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md
+
+# What each choice in training and search is worth, on the dev songs: [SONGS=more folders of songs]
+variants: setup
+	@$(BIN)/python benchmarks/variants.py data/rendered-dev $(SONGS) --write docs/variants.md
 
 # A prior of strings in one command, and what it is worth: MIDI=folder SOUNDFONTS=folder
 new-instrument: setup

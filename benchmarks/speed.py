@@ -20,6 +20,7 @@ from instglow.api import load_priors
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.evaluation.bounds import MixtureShare
 from instglow.evaluation.run import Plan, evaluate
+from instglow.separation.annealing import Annealing
 from instglow.separation.presets import PRESETS
 from instglow.separation.search import LatentSearch
 
@@ -28,12 +29,12 @@ ROUNDS, STEPS = 3, 3
 
 HEADER = """# Speed
 
-Written by `make speed`. One iteration of the search with the four shipped priors of the band on
-{machine}; the median of {rounds} interleaved rounds. A minute of music takes the preset's {steps}
-iterations.
+Written by `make speed`. One iteration of each stage with the four shipped priors of the band on
+{machine}; the median of {rounds} interleaved rounds. Preset `fast` is {annealing} iterations of
+annealing, `default` these and {latent} of the latent search.
 
-| chunk | seconds an iteration | a minute of music, preset default | relative to 60 s chunks |
-|---|---:|---:|---:|
+| chunk | annealing, s an iteration | latent search, s an iteration | a minute, `fast` | a minute, `default` | relative to 60 s chunks |
+|---|---:|---:|---:|---:|---:|
 """
 
 
@@ -70,11 +71,14 @@ def scoring() -> str:
     return SCORING.format(songs=SONGS, jobs=JOBS, seconds=seconds)
 
 
-def iteration(priors: list, mixture: torch.Tensor) -> float:
-    search = LatentSearch(steps=STEPS, signed=False)
-    started = time.perf_counter()
-    search(priors, mixture)
-    return (time.perf_counter() - started) / STEPS
+def iteration(priors: list, mixture: torch.Tensor) -> tuple[float, float]:
+    """Seconds of one of annealing, and of one of the latent search."""
+    taken = []
+    for search in (Annealing(steps=STEPS), LatentSearch(steps=STEPS, signed=False)):
+        started = time.perf_counter()
+        search(priors, mixture)
+        taken.append((time.perf_counter() - started) / STEPS)
+    return taken[0], taken[1]
 
 
 def main() -> None:
@@ -89,19 +93,24 @@ def main() -> None:
     }
     for mixture in mixtures.values():
         iteration(priors, mixture)
-    taken: dict[int, list[float]] = {seconds: [] for seconds in mixtures}
+    taken: dict[int, list[tuple[float, float]]] = {seconds: [] for seconds in mixtures}
     for _ in range(ROUNDS):
         for seconds, mixture in mixtures.items():
             taken[seconds].append(iteration(priors, mixture))
-    steps = PRESETS["default"].search.steps
+    fast, default = PRESETS["fast"].search, PRESETS["default"].search
+    latent = default.iterations - fast.iterations
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
-    text = HEADER.format(machine=machine, rounds=ROUNDS, steps=steps)
-    minute = statistics.median(taken[60])
-    for seconds, values in taken.items():
-        median = statistics.median(values)
-        whole = median * steps * 60 / seconds
-        ratio = median * 60 / seconds / minute
-        text += f"| {seconds} s | {median:.2f} | {whole:.0f} s | {ratio:.2f} |\n"
+    text = HEADER.format(machine=machine, rounds=ROUNDS, annealing=fast.iterations, latent=latent)
+    reference = 0.0
+    for seconds, pairs in taken.items():
+        annealing, descent = (statistics.median(column) for column in zip(*pairs, strict=True))
+        quick = annealing * fast.iterations * 60 / seconds
+        whole = quick + descent * latent * 60 / seconds
+        reference = reference or whole
+        text += (
+            f"| {seconds} s | {annealing:.2f} | {descent:.2f} | {quick:.0f} s | {whole:.0f} s | "
+            f"{whole / reference:.2f} |\n"
+        )
     text += scoring()
     arguments.write.write_text(text)
     print(text)

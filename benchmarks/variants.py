@@ -24,7 +24,8 @@ from torchmetrics.functional.audio import signal_noise_ratio
 
 from instglow.api import load_priors
 from instglow.data.stems import folder_songs
-from instglow.registry import Registry
+from instglow.families.glow import GlowPrior
+from instglow.registry import Layer, Registry
 from instglow.separation.annealing import AnnealedSearch, Annealing
 from instglow.separation.presets import PRESETS, Preset
 from instglow.separation.refine import RatioMask
@@ -35,8 +36,7 @@ RUNS, SCORES = Path("runs/variants"), Path("evaluations/variants.json")
 SECONDS, MOST_SONGS = 3.0, 8
 STEPS = 900
 
-SHIPPED = "shipped"
-PLAIN = ("--model.augmentation", "{level: 4.0, speed: 1.5, equaliser: 4.0}")
+PLAIN = ("--model.augmentation.room", "0", "--model.augmentation.drive", "0")
 TRAININGS: dict[str, Sequence[str]] = {
     # `instglow fit` of the denoisers alone, beside the shipped flows
     "speed and equaliser": PLAIN,
@@ -74,21 +74,34 @@ def searches() -> dict[str, Preset]:
 def train(name: str, options: Sequence[str]) -> Path:
     """-> the registry of a variant's priors, each trained unless it is there."""
     folder = RUNS / name.replace(" ", "-").replace(",", "")
+    flows = Registry([Layer(RUNS / "flows", "flows")])
     for stem in BAND:
         if (folder / "priors" / stem).exists():
             continue
+        if not (RUNS / "flows" / stem).exists():
+            flows.add(stem, flow_of(stem), licence="MIT")
         command = [
             *(sys.executable, "-m", "instglow.cli.main", "fit"),
             *("--config", f"{stem}.yaml", "--config", "cpu.yaml", *options),
             *("--trainer.max_steps", str(STEPS), "--trainer.logger", "false"),
             *("--data.segments_per_epoch", str(8 * STEPS), "--averaging.decay", "0.995"),
-            *("--model.init", stem, "--model.frozen", "[flow]"),
+            *("--model.init", stem, "--model.registry", str(RUNS / "flows")),
+            *("--model.frozen", "[flow]"),
             *("--data.source.init_args.held_out", f"data/rendered/{stem}/held-out"),
             *("--checkpoint.folder", str(folder / "runs" / stem)),
             *("--publish.registry", str(folder / "priors")),
         ]
         subprocess.run(command, check=True)
     return folder / "priors"
+
+
+def flow_of(stem: str) -> GlowPrior:
+    """The shipped prior without its denoiser."""
+    whole = Registry.default().load(stem)
+    alone = GlowPrior(whole.frontend, **{**whole.architecture, "denoiser": None})
+    kept = alone.state_dict().keys()
+    alone.load_state_dict({k: v for k, v in whole.state_dict().items() if k in kept})
+    return alone
 
 
 def excerpts(folder: Path) -> list[tuple[dict[str, Tensor], int]]:
@@ -157,7 +170,8 @@ def main() -> None:
                 "",
                 f"Written by `make variants`. Mean SDR in dB over songs and stems, {SECONDS:g} s "
                 f"from the middle of at most {MOST_SONGS} songs of bass, drums, guitar and piano. "
-                "No prior was trained on a piece or a SoundFont of rendered-dev.",
+                "No prior was trained on these songs, nor on the pieces and SoundFonts of rendered "
+                "ones.",
                 "",
                 "## The search, with the shipped priors",
                 "",
