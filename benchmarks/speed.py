@@ -31,9 +31,9 @@ HEADER = """# Speed
 
 Written by `make speed`. One iteration of each stage with the four shipped priors of the band on
 {machine}; the median of {rounds} interleaved rounds. Preset `fast` is {annealing} iterations of
-annealing, `default` these and {latent} of the latent search.
+annealing, `default` these and {latent} of the latent search; relative to 60 s chunks.
 
-| chunk | annealing, s an iteration | latent search, s an iteration | a minute, `fast` | a minute, `default` | relative to 60 s chunks |
+| chunk | annealing, s a step | latent search, s a step | a minute, `fast` | `default` | relative |
 |---|---:|---:|---:|---:|---:|
 """
 

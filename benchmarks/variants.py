@@ -87,7 +87,6 @@ def train(name: str, options: Sequence[str]) -> Path:
             *("--data.segments_per_epoch", str(8 * STEPS), "--averaging.decay", "0.995"),
             *("--model.init", stem, "--model.registry", str(RUNS / "flows")),
             *("--model.frozen", "[flow]"),
-            *("--data.source.init_args.held_out", f"data/rendered/{stem}/held-out"),
             *("--checkpoint.folder", str(folder / "runs" / stem)),
             *("--publish.registry", str(folder / "priors")),
         ]
