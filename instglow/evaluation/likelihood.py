@@ -37,8 +37,7 @@ def bits_per_dim(
     is the figure that `instglow validate` logs and the cards keep. A family whose loss tells no
     bits is measured by its `log_prob`, without noise.
 
-    One segment is measured at a time, because a loss tells only the mean of its batch; a Glow takes
-    15 ms a segment instead of the 13 ms of a batch of eight.
+    One segment is measured at a time, because a loss tells only the mean of its batch.
 
     Args:
         prior: in evaluation mode, as the registry loads it.
