@@ -71,7 +71,7 @@ SECTIONS = (
     (
         "example",
         "The example song",
-        "What `make demo` separates; one song, and it suits the priors.",
+        "What `make demo` separates; one song.",
     ),
 )
 
