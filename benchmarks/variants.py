@@ -147,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("songs", nargs="+", type=Path)
     parser.add_argument("--write", type=Path, required=True)
+    parser.add_argument("--training-only", action="store_true", help="no table of the search")
     arguments = parser.parse_args()
     table = Table(arguments.songs)
     head = f"| | {' | '.join(folder.name for folder in arguments.songs)} |"
@@ -155,7 +156,9 @@ def main() -> None:
     by_training = [
         table.row(name, fast, train(name, options)) for name, options in TRAININGS.items()
     ]
-    by_search = [table.row(name, preset) for name, preset in searches().items()]
+    chosen = {} if arguments.training_only else searches()
+    by_search = [table.row(name, preset) for name, preset in chosen.items()]
+    search = ("## The search, with the shipped priors", "", head, rule, *by_search, "")
     arguments.write.write_text(
         "\n".join(
             (
@@ -166,10 +169,7 @@ def main() -> None:
                 "No prior was trained on these songs, nor on the pieces and SoundFonts of rendered "
                 "ones.",
                 "",
-                "## The search, with the shipped priors",
-                "",
-                *(head, rule, *by_search),
-                "",
+                *(search if by_search else ()),
                 f"## Training: denoisers of {STEPS} steps, preset `fast`",
                 "",
                 *(head, rule, *by_training),

@@ -15,6 +15,7 @@ TINY = (
     *("--model.prior.init_args.steps", 2),
     *("--model.prior.init_args.hidden", 8),
     *("--model.prior.init_args.layers", 1),
+    *("--model.prior.init_args.denoiser", "{hidden: 4, layers: 1}"),
     *("--data.seconds", 0.5),
     *("--data.batch_size", 4),
     *("--data.segments_per_epoch", 60),
@@ -135,7 +136,7 @@ def test_a_run_interrupted_and_resumed_is_the_run_that_was_not(project, tmp_path
         assert running.poll() is None, running.communicate()
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=120)
+    _, stderr = running.communicate(timeout=300)
     assert running.returncode == 130, stderr
     assert "Traceback" not in stderr
     interrupted_at = torch.load(halves / "last.ckpt", weights_only=True)["global_step"]
