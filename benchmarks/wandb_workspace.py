@@ -24,6 +24,7 @@ CURVES = {
     "Learning": {
         "Loss, training": r"^train/(loss|generator|distance)$",
         "Loss, held out": r"^held-out/loss$",
+        "Loss of the flow and of the denoiser": r"^(train|held-out)/(nats_per_dim|denoising)$",
         "Bits per dimension, own instrument": r"^(train|held-out)/bits_per_dim$",
         "Bits per dimension, other instruments": r"^held-out-.+/bits_per_dim$",
         "Gap to the other instruments": r"^held-out.*/gap$",

@@ -114,8 +114,8 @@ def test_strange_settings_are_refused():
         Separator(low_and_high(), segment=61)
     with pytest.raises(ConfigError, match="overlap of 3"):
         Separator(low_and_high(), segment=5, overlap=3)
-    with pytest.raises(ConfigError, match=r"'fast' is not one of paper, .*default"):
-        Separator(low_and_high(), preset="fast")
+    with pytest.raises(ConfigError, match=r"'quick' is not one of paper, .*default"):
+        Separator(low_and_high(), preset="quick")
 
 
 def test_the_paper_preset_is_the_paper():
