@@ -33,7 +33,7 @@ def run(argv: list[str], prog: str) -> None:
     parser_kwargs = {
         name: {"default_config_files": [str(defaults)]} for name in ("fit", "validate", "test")
     }
-    with keyboard_interrupt():
+    with keyboard_interrupt() as interrupt:
         _TrainCLI(
             TrainingRun,
             LightningDataModule,
@@ -41,6 +41,7 @@ def run(argv: list[str], prog: str) -> None:
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_callback=RunConfig,
+            trainer_defaults={"callbacks": [interrupt]},
             args=[command, *_find_configs(argv)],
             parser_kwargs=parser_kwargs,
         )

@@ -74,7 +74,7 @@ def _files(folder: Path) -> list[Recording]:
     if not folder.is_dir():
         raise DataError(
             f"no folder {str(folder)!r}: put solo recordings of the instrument there, "
-            "or name another folder"
+            "or name another folder (--data.source.folder of fit, --data of add-prior)"
         )
     paths = sorted(
         path

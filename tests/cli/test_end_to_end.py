@@ -136,7 +136,7 @@ def test_a_run_interrupted_and_resumed_is_the_run_that_was_not(project, tmp_path
         assert running.poll() is None, running.communicate()
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=300)
+    _, stderr = running.communicate(timeout=120)
     assert running.returncode == 130, stderr
     assert "Traceback" not in stderr
     interrupted_at = torch.load(halves / "last.ckpt", weights_only=True)["global_step"]

@@ -95,7 +95,7 @@ def test_recordings_come_mono_at_the_rate_asked_for(tmp_path):
 
 
 def test_a_missing_folder_and_an_empty_one_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"no folder '.*nowhere'.*name another folder"):
+    with pytest.raises(DataError, match=r"no folder '.*nowhere'.*--data.source.folder"):
         list(SoloFolder(str(tmp_path / "nowhere")).recordings("train", 8000))
     with pytest.raises(DataError, match="no recordings in"):
         list(SoloFolder(str(tmp_path)).recordings("train", 8000))
