@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Interrupt(Callback):
-    """Stops a trainer at the next batch if Ctrl-C was heard, and its KeyboardInterrupt lost.
+    """Stops training at the next batch if Ctrl-C was heard, and its KeyboardInterrupt lost.
 
     Python drops whatever is raised while it frees a file object (`iobase_finalize` in CPython's
     Modules/_io/iobase.c); after a large checkpoint has been written, that is when signals that
@@ -26,8 +26,6 @@ class Interrupt(Callback):
         """Raise the KeyboardInterrupt once more."""
         if self.heard:
             raise KeyboardInterrupt
-
-    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
 
 @contextmanager
