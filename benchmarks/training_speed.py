@@ -23,7 +23,9 @@ from instglow.audio.frontend import Frontend
 from instglow.families.glow import GlowPrior
 
 FRONTEND = Frontend(22050, 1024, 256)
-SECONDS, BATCHES, WARM, ROUNDS = 2.0, (2, 8), 2, 7
+BATCHES = ((2, 2.0), (8, 2.0), (16, 5.0))
+"""Segments, and seconds of each; the last is that of `configs/paper`."""
+WARM, ROUNDS = 2, 7
 
 HEADER = """# Training speed
 
@@ -32,7 +34,8 @@ Written by `make training-speed`. One step (loss, gradients, Adam) of a prior of
 The plain step is GlowTTS's decoder as it is usually written in PyTorch, without masks and without
 weight normalisation (`benchmarks/plain_glow.py`), with PyTorch's default Adam; ours takes the
 fused one. Median processor seconds of {rounds} interleaved rounds after {warm} of each to warm up;
-the ratio is the median over rounds, with the least and the greatest.
+the ratio is the median over rounds, with the least and the greatest. 16 × 5 s is the batch of
+`configs/paper`.
 
 | batch | plain, s a step | ours, s a step | seconds of music a second, plain | ours | ratio |
 |---|---:|---:|---:|---:|---:|
@@ -58,8 +61,8 @@ def prior_of_paper_size() -> GlowPrior:
     return prior
 
 
-def music(batch: int) -> Tensor:
-    frames = FRONTEND.frames(int(SECONDS * FRONTEND.sample_rate)) // 2 * 2
+def music(batch: int, seconds: float) -> Tensor:
+    frames = FRONTEND.frames(int(seconds * FRONTEND.sample_rate)) // 2 * 2
     return torch.rand(batch, FRONTEND.bins, frames, generator=torch.Generator().manual_seed(1))
 
 
@@ -74,9 +77,9 @@ def stepper(loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> Cal
     return step
 
 
-def race(batch: int) -> tuple[list[float], list[float]]:
+def race(batch: int, seconds: float) -> tuple[list[float], list[float]]:
     """Seconds of each round: the plain step's, ours."""
-    prior, data = prior_of_paper_size(), music(batch)
+    prior, data = prior_of_paper_size(), music(batch, seconds)
     plain, draw = PlainGlow(prior), torch.Generator().manual_seed(2)
     theirs = stepper(lambda: plain.loss(data, draw), torch.optim.Adam(plain.parameters(), 1e-4))
     ours = stepper(
@@ -92,7 +95,7 @@ def race(batch: int) -> tuple[list[float], list[float]]:
 def differences(dtype: torch.dtype) -> tuple[float, float]:
     """Relative: of the loss, and the greatest of any parameter's gradient."""
     prior = copy.deepcopy(prior_of_paper_size()).to(dtype)
-    plain, data = PlainGlow(prior).to(dtype), music(BATCHES[0]).to(dtype)
+    plain, data = PlainGlow(prior).to(dtype), music(*BATCHES[0]).to(dtype)
     theirs = plain.loss(data, torch.Generator().manual_seed(2))
     ours = prior.loss(data, torch.Generator().manual_seed(2))["loss"]
     theirs.backward()
@@ -110,17 +113,17 @@ def differences(dtype: torch.dtype) -> tuple[float, float]:
 def report() -> str:
     parameters = sum(p.numel() for p in prior_of_paper_size().parameters()) / 1e6
     text = HEADER.format(parameters=parameters, machine=machine(), rounds=ROUNDS, warm=WARM)
-    for batch in BATCHES:
-        plain, ours = race(batch)
+    for batch, seconds in BATCHES:
+        plain, ours = race(batch, seconds)
         ratios = [theirs / mine for theirs, mine in zip(plain, ours, strict=True)]
         slow, fast = statistics.median(plain), statistics.median(ours)
-        heard = batch * SECONDS
+        heard = batch * seconds
         text += (
-            f"| {batch} × {SECONDS:g} s | {slow:.3f} | {fast:.3f} | {heard / slow:.1f} | "
+            f"| {batch} × {seconds:g} s | {slow:.3f} | {fast:.3f} | {heard / slow:.1f} | "
             f"{heard / fast:.1f} | {statistics.median(ratios):.2f} "
             f"({min(ratios):.2f}–{max(ratios):.2f}) |\n"
         )
-    text += EQUAL.format(batch=BATCHES[0])
+    text += EQUAL.format(batch=BATCHES[0][0])
     for dtype in (torch.float32, torch.float64):
         loss, gradients = differences(dtype)
         text += f"| {str(dtype).removeprefix('torch.')} | {loss:.0e} | {gradients:.0e} |\n"

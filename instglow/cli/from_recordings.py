@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from instglow.audio.frontend import Frontend
 from instglow.cli import train
 from instglow.data.solo import SoloFolder
-from instglow.errors import ConfigError, PriorExists
-from instglow.prior import Trainable
+from instglow.errors import ConfigError, OutputError
+from instglow.evaluation.results import write_text
+from instglow.prior import Prior, Trainable
 from instglow.registry import Registry
 from instglow.registry.runs import RUNS, next_number
 from instglow.separation.module import check_machine
@@ -103,46 +105,66 @@ def train_prior(order: Order) -> None:
     Raises:
         DataError: for a folder without recordings.
         PriorExists: for a name that is taken.
-        ConfigError: for an `init` that does not fit, or an unfinished run of another order.
+        ConfigError: for an `init` that does not fit, an unfinished run of another order, or one
+            that runs now.
+        OutputError: where no run can be kept.
     """
     recordings = len(list(SoloFolder(str(order.data)).everything()))
-    taken = Registry.default(order.registry).destination().folder(order.name)
-    if taken and not order.replace:
-        raise PriorExists(
-            f"prior {order.name!r} is registered already in {taken}: pass --replace to replace it "
-            "when training ends, or choose another name"
+    if not order.replace:
+        Registry.default(order.registry).require_free(
+            order.name, "pass --replace to replace it when training ends, or choose another name"
         )
+    prior = _prior(order)
+    runs = Path(RUNS) / order.name
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        alone = FileLock(runs / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another add-prior trains {order.name!r} in {runs} now; wait for it, or work in "
+            "another folder"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {runs}: {error.strerror}; work in a folder that can be written to"
+        ) from error
+    with alone:
+        _run(order, prior, runs, recordings)
+
+
+def _run(order: Order, prior: Trainable, runs: Path, recordings: int) -> None:
     print(
         f"training {order.name!r} on {recordings} recordings in {order.data}, some of them held "
         "out" + (f", starting from {order.init!r}" if order.init else ""),
         flush=True,
     )
-    folder = _unfinished(order)
+    folder = _unfinished(order, prior, runs)
     if folder:
         print(f"going on with {folder}", flush=True)
         resume = ["--ckpt_path", str(folder / LAST)]
     else:
-        epochs, minutes = _affordable(order)
+        epochs, minutes = _affordable(order, prior)
         print(f"at most {epochs * EPOCH} steps, about {minutes:.0f} minutes", flush=True)
-        folder, resume = next_number(Path(RUNS) / order.name), []
-        _write(folder / ORDER, _configuration(order, epochs, folder))
+        folder, resume = next_number(runs), []
+        configuration = _configuration(order, prior, epochs, folder)
+        write_text(folder / ORDER, yaml.safe_dump(configuration, sort_keys=False))
     configurations = ["--config", str(order.base), "--config", str(folder / ORDER)]
     train.run([*configurations, *resume], "instglow fit")
     (folder / ORDER).unlink()
 
 
-def _unfinished(order: Order) -> Path | None:
+def _unfinished(order: Order, prior: Prior, runs: Path) -> Path | None:
     """The folder of an interrupted run that can be gone on with.
 
     Raises:
         ConfigError: for one of another order, or one whose checkpoint is damaged.
     """
-    for path in (Path(RUNS) / order.name).glob(f"*/{ORDER}"):
+    for path in runs.glob(f"*/{ORDER}"):
         if not (path.parent / LAST).is_file():
             path.unlink()  # it came to no checkpoint
             continue
         before = yaml.safe_load(path.read_text())
-        now = _configuration(order, before["trainer"]["max_epochs"], path.parent)
+        now = _configuration(order, prior, before["trainer"]["max_epochs"], path.parent)
         for what, section, key in (
             ("--data", "data", "source"),
             ("--init", "model", "init"),
@@ -164,10 +186,9 @@ def _unfinished(order: Order) -> Path | None:
     return None
 
 
-def _affordable(order: Order) -> tuple[int, float]:
+def _affordable(order: Order, prior: Trainable) -> tuple[int, float]:
     """Epochs that fit into the minutes, from the time of a few steps on this machine, and minutes
     that they will take."""
-    prior = _prior(order)
     device = "cuda" if order.on_gpu else "cpu"
     prior.to(device).train()
     samples = prior.frontend.segment(SECONDS)
@@ -205,10 +226,9 @@ def _prior(order: Order) -> Trainable:
     return prior
 
 
-def _configuration(order: Order, epochs: int, folder: Path) -> dict[str, Any]:
+def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dict[str, Any]:
     """The order as a configuration of `instglow fit`, on top of that of its base."""
     batch = GPU_BATCH if order.on_gpu else BATCH
-    prior = _prior(order)
     # what our configuration has and the other prior lacks would be added to it
     architecture = {"denoiser": None} if order.init and prior.family == "glow" else {}
     frontend = {"frontend": prior.frontend.to_dict()}
@@ -217,7 +237,7 @@ def _configuration(order: Order, epochs: int, folder: Path) -> dict[str, Any]:
         "model": {
             "instrument": order.name,
             "prior": {
-                "class_path": _path_of(type(prior)),
+                "class_path": train.class_path(type(prior)),
                 "init_args": {**frontend, **architecture, **prior.architecture},
             },
             "init": order.init,
@@ -225,7 +245,7 @@ def _configuration(order: Order, epochs: int, folder: Path) -> dict[str, Any]:
             **({"learning_rate": RATE_FROM_ANOTHER} if order.init else {}),
         },
         "data": {
-            "source": {"class_path": _path_of(SoloFolder), "init_args": solos},
+            "source": {"class_path": train.class_path(SoloFolder), "init_args": solos},
             "seconds": SECONDS,
             "batch_size": batch,
             "segments_per_epoch": EPOCH * batch,
@@ -248,14 +268,3 @@ def _configuration(order: Order, epochs: int, folder: Path) -> dict[str, Any]:
             "trained_on": [{"name": t, "licence": order.licence} for t in order.trained_on],
         },
     }
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(yaml.safe_dump(values, sort_keys=False))
-    unfinished.replace(path)
-
-
-def _path_of(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

@@ -64,7 +64,10 @@ class _TrainCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What every run has besides model, data and trainer; what they are if nothing is said."""
         parser.set_defaults(
-            {"model": {"class_path": _path(PriorTraining)}, "data": {"class_path": _path(SoloData)}}
+            {
+                "model": {"class_path": class_path(PriorTraining)},
+                "data": {"class_path": class_path(SoloData)},
+            }
         )
         parser.add_lightning_class_args(Discrimination, "discrimination")
         parser.add_lightning_class_args(WeightAverage, "averaging")
@@ -74,7 +77,8 @@ class _TrainCLI(LightningCLI):
         parser.add_lightning_class_args(Dashboard, "dashboard")
 
 
-def _path(kind: type) -> str:
+def class_path(kind: type) -> str:
+    """What a configuration calls a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -125,6 +125,19 @@ class Registry:
         looked = ", ".join(str(layer.path) for layer in self.layers)
         raise RegistryError(f"cannot write to any of {looked}; name a folder with --registry")
 
+    def require_free(self, name: str, advice: str) -> None:
+        """Refuse before hours of training what `add` would refuse after them.
+
+        Args:
+            name: of the prior to be added.
+            advice: how to replace one of that name, for the message.
+
+        Raises:
+            PriorExists: for a name that is taken.
+        """
+        if taken := self._destination_of(name).folder(name):
+            raise PriorExists(f"prior {name!r} is registered already in {taken}: {advice}")
+
     def add(
         self,
         name: str,
@@ -154,13 +167,7 @@ class Registry:
         Returns:
             The prior's folder.
         """
-        destination = self.destination()
-        for layer in self.layers[: self.layers.index(destination)]:
-            if hiding := layer.folder(validate_name(name)):
-                raise PriorExists(
-                    f"prior {name!r} in {hiding} cannot be written to and would hide one added to "
-                    f"{destination.path}; choose another name"
-                )
+        destination = self._destination_of(name)
         weights = pack(prior, validate_name(name), half)
         where = f"prior {name!r}"
         card = PriorCard(
@@ -204,6 +211,16 @@ class Registry:
             )
         layer.remove(name)
         return entry
+
+    def _destination_of(self, name: str) -> Layer:
+        destination = self.destination()
+        for layer in self.layers[: self.layers.index(destination)]:
+            if hiding := layer.folder(validate_name(name)):
+                raise PriorExists(
+                    f"prior {name!r} in {hiding} cannot be written to and would hide one added to "
+                    f"{destination.path}; choose another name"
+                )
+        return destination
 
     def _require_asked(self) -> None:
         for layer in self.layers:

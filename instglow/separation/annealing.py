@@ -12,7 +12,7 @@ from torch import Tensor
 from instglow.errors import ConfigError
 from instglow.prior import Prior
 from instglow.separation.objective import root_squared_error
-from instglow.separation.search import LatentSearch, OnStep, SearchResult
+from instglow.separation.search import LatentSearch, OnStep, SearchResult, require_seed
 
 _FLOOR = 1e-8
 
@@ -48,8 +48,7 @@ class Annealing:
             )
         if not 0 <= self.added <= 1:
             raise ConfigError(f"a share of {self.added} of added noise is not between 0 and 1")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"a seed of {self.seed} is not between 0 and 2^63 - 1")
+        require_seed(self.seed)
 
     @property
     def iterations(self) -> int:

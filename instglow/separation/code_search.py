@@ -13,7 +13,7 @@ from torch import Tensor
 from instglow.errors import ConfigError
 from instglow.prior import Prior
 from instglow.separation.objective import root_squared_error
-from instglow.separation.search import OnStep, SearchResult
+from instglow.separation.search import OnStep, SearchResult, require_seed
 
 _IMPOSSIBLE = -300.0
 """Log-weights end here, so that a product of three is still a number in double precision."""
@@ -84,8 +84,7 @@ class CodeSearch:
                 f"a code search of {self.samples} samples, window {self.window}, temperature "
                 f"{self.temperature} and sigma {self.sigma} is none: all must be above 0 and finite"
             )
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"a seed of {self.seed} is not between 0 and 2^63 - 1")
+        require_seed(self.seed)
 
     @property
     def iterations(self) -> int:

@@ -22,6 +22,12 @@ OnStep = Callable[[int, float], None]
 """Called after each iteration with its number, from 1, and the mean objective."""
 
 
+def require_seed(seed: int) -> None:
+    """A ConfigError for a seed that torch does not take."""
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"a seed of {seed} is not between 0 and 2^63 - 1")
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """What the last iteration generated.
@@ -97,8 +103,7 @@ class LatentSearch:
                 f"{weight} is none: steps must be above 0, the rate above 0 and at most "
                 f"{_MAX_RATE:g}, the weight at least 0 and finite"
             )
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"a seed of {self.seed} is not between 0 and 2^63 - 1")
+        require_seed(self.seed)
 
     @property
     def iterations(self) -> int:

@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch import Tensor
 
-from instglow.errors import PriorExists
 from instglow.registry import Registry, validate_name
 from instglow.registry.runs import RUNS, next_number
 from instglow.training.base import PriorRun, TrainingRun
@@ -107,11 +106,11 @@ class Publish(Callback):
             return
         if self.replace is None:
             self.replace = trainer.ckpt_path is not None
-        taken = self.registry.destination().folder(name)
-        if taken and not self.replace:
-            raise PriorExists(
-                f"prior {name!r} is registered already in {taken}: pass --publish.replace true to "
-                "replace it when training ends, or another name as --model.instrument"
+        if not self.replace:
+            self.registry.require_free(
+                name,
+                "pass --publish.replace true to replace it when training ends, or another name as "
+                "--model.instrument",
             )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

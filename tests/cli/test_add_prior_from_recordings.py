@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from filelock import FileLock
 
 from instglow.audio.frontend import Frontend
 from instglow.cli import from_recordings, train
@@ -129,7 +130,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(project, monkeypatch, 
             raise KeyboardInterrupt
         return original(self, wave)
 
-    monkeypatch.setattr(from_recordings, "_affordable", lambda order: (2, 0.1))
+    monkeypatch.setattr(from_recordings, "_affordable", lambda order, prior: (2, 0.1))
     assert add("--data", "solos", "--registry", "whole") == 0
     (project / "runs" / "violin" / "1").rename(project / "whole-run")
     monkeypatch.setattr(PriorTraining, "training_step", interrupted)
@@ -171,6 +172,20 @@ def test_a_damaged_checkpoint_is_named_and_a_run_without_one_starts_anew(
     assert add("--data", "solos") == 0
     assert (project / "priors" / "violin" / "card.yaml").is_file()
     assert not list(project.glob("runs/violin/*/order.yaml"))
+
+
+def test_two_at_once_are_refused(project, capsys):
+    (project / "runs" / "violin").mkdir(parents=True)
+    with FileLock(project / "runs" / "violin" / ".lock"):
+        assert add("--data", "solos") == 2
+    assert "another add-prior trains 'violin' in runs/violin now" in capsys.readouterr().err
+    assert not (project / "priors" / "violin").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(project, capsys):
+    (project / "runs").write_text("a file")
+    assert add("--data", "solos") == 2
+    assert "cannot write runs/violin" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
