@@ -130,7 +130,10 @@ class Trainable(Prior):
 
     @abstractmethod
     def loss(
-        self, magnitude: Tensor, generator: torch.Generator | None = None
+        self,
+        magnitude: Tensor,
+        generator: torch.Generator | None = None,
+        mixture: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """(batch, bins, frames) solo magnitudes -> scalars; "loss" is the one to minimise.
 
@@ -138,5 +141,6 @@ class Trainable(Prior):
         (batch, instruments, bins, frames).
 
         "bits_per_dim" is the figure that runs are compared by, where the family has a density.
-        What is drawn at random comes from `generator`, on the magnitude's device.
+        What is drawn at random comes from `generator`, on the magnitude's device. `mixture` is of
+        the same shape, the solos with other sounds around them: for a prior that `denoises`.
         """

@@ -70,7 +70,10 @@ class ConditionalGlowPrior(GlowPrior):
         return self._playing(self.instruments.index(instrument))
 
     def loss(
-        self, magnitude: Tensor, generator: torch.Generator | None = None
+        self,
+        magnitude: Tensor,
+        generator: torch.Generator | None = None,
+        mixture: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """(batch, instruments, bins, frames) solos -> see `GlowPrior.loss`; the mean over all.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,14 @@ from instglow.flows.coupling import GatedWaveNet
 LOWEST, HIGHEST = 0.02, 4.0
 """Levels of noise that a denoiser learns, in units of the signal's root mean square."""
 _FREQUENCIES = 16
+_LEAST_ADDED = 0.25
+_CLUTTER = 0.05
+"""Mean squared error of a guess that noise has nothing to do with, in units of the signal's; keeps
+the lowest levels of noise, where it is all there is to be removed, from ruling the loss."""
+
+Guess = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""(batch,) levels of noise -> what a denoiser is given to make better at them, (batch, channels,
+frames), and which of these are the clean signal, (batch,) bool."""
 
 
 class Denoiser(nn.Module):
@@ -62,10 +71,21 @@ class Denoiser(nn.Module):
         """Root mean square of the signal; 1 before training."""
         return torch.where(self.scale > 0, self.scale, 1.0)
 
-    def loss(self, clean: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def loss(
+        self,
+        clean: Tensor,
+        generator: torch.Generator | None = None,
+        guess: Guess | None = None,
+    ) -> Tensor:
         """(batch, channels, frames) -> scalar: the squared error in units of what is to be guessed.
 
         Levels are log-uniform and spread over the batch, which halves what the loss varies by.
+
+        Args:
+            clean: the signal.
+            generator: of the noise.
+            guess: what the noise is added to, instead of the signal; noise there is as in a search,
+                which adds a share of what it speaks of.
         """
         if self.training and not self.scale:
             self._start_from(clean)
@@ -73,10 +93,16 @@ class Denoiser(nn.Module):
         drawn = torch.rand(batch, generator=generator, device=clean.device)
         place = (torch.arange(batch, device=clean.device) + drawn) / batch
         noise = LOWEST * (HIGHEST / LOWEST) ** place
+        start, added, least = clean, torch.ones_like(noise), 0.0
+        if guess is not None:
+            start, is_clean = guess(noise)
+            share = torch.rand(batch, generator=generator, device=clean.device)
+            added = torch.where(is_clean, 1.0, torch.lerp(_LEAST_ADDED * added, added, share))
+            least = _CLUTTER
         normal = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noisy = clean + (self.size * noise)[:, None, None] * normal
+        noisy = start + (self.size * noise * added)[:, None, None] * normal
         error = (self(noisy, noise) - clean).square().mean((1, 2)) / self.size.square()
-        return ((1 + noise.square()) / noise.square() * error).mean()
+        return ((1 + noise.square()) / (least + noise.square()) * error).mean()
 
     @torch.no_grad()
     def _start_from(self, clean: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -16,6 +17,11 @@ from instglow.families.denoiser import Denoiser
 from instglow.flows.amplitude import amplitude as amplitude_layer
 from instglow.flows.glow import Glow, standard_normal_energy
 from instglow.prior import Decoded, Space, Trainable
+
+_MOST_SOURCES = 5
+_SOLOS = 0.3
+"""Of the examples that a denoiser learns from where it is given mixtures, those without one."""
+_FLOOR = 1e-8
 
 
 class GlowPrior(Trainable):
@@ -130,20 +136,48 @@ class GlowPrior(Trainable):
         return self._to_bins(self.amplitude.inverse(clean)[0]).clamp(min=0)
 
     def loss(
-        self, magnitude: Tensor, generator: torch.Generator | None = None
+        self,
+        magnitude: Tensor,
+        generator: torch.Generator | None = None,
+        mixture: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Of the flow, nats a dimension of the noisy compressed magnitudes, and bits a dimension of
         the data; of a denoiser its error. The loss is the sum. Of the two, one whose weights
-        are frozen costs nothing in training.
+        are frozen costs nothing in training. A denoiser that is given mixtures learns to find the
+        solos in shares of them, as it meets them in a search.
         """
-        compressed, _ = self.amplitude(self._to_channels(self._even(magnitude)))
+        magnitude = self._even(magnitude)
+        compressed, _ = self.amplitude(self._to_channels(magnitude))
         terms: dict[str, Tensor] = {}
         if not self.training or _learns(self.flow):
             terms |= self._flow_loss(compressed, generator)
         if self.denoiser is not None and (not self.training or _learns(self.denoiser)):
-            terms["denoising"] = self.denoiser.loss(compressed, generator)
+            guess = None
+            if mixture is not None:
+                guess = partial(self._guess, magnitude, self._even(mixture), generator)
+            terms["denoising"] = self.denoiser.loss(compressed, generator, guess)
         losses = [terms[name] for name in ("nats_per_dim", "denoising") if name in terms]
         return {"loss": torch.stack(losses).sum(), **terms}
+
+    def _guess(
+        self,
+        magnitude: Tensor,
+        mixture: Tensor,
+        generator: torch.Generator | None,
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """What annealing would hand a denoiser at each level of noise, compressed: more of an equal
+        share of the mixture where there is much noise, more of the true share where there is
+        little; for some the solo itself. See `Guess`."""
+        batch, device = len(noise), noise.device
+        sources = torch.randint(2, _MOST_SOURCES + 1, (batch,), generator=generator, device=device)
+        spread = torch.randn(batch, generator=generator, device=device)
+        unknown = (noise.clamp(max=1) * torch.exp(0.5 * spread)).clamp(max=1)[:, None, None]
+        true_share = (magnitude / (mixture + _FLOOR)).clamp(max=1)
+        share = torch.lerp(true_share, 1 / sources[:, None, None], unknown)
+        is_clean = torch.rand(batch, generator=generator, device=device) < _SOLOS
+        guess = torch.where(is_clean[:, None, None], magnitude, share * mixture)
+        return self.amplitude(self._to_channels(guess))[0], is_clean
 
     def _flow_loss(
         self, compressed: Tensor, generator: torch.Generator | None

@@ -144,7 +144,10 @@ class LQVAEPrior(Trainable):
         return self.sequence.step(history, state)
 
     def loss(
-        self, magnitude: Tensor, generator: torch.Generator | None = None
+        self,
+        magnitude: Tensor,
+        generator: torch.Generator | None = None,
+        mixture: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Of the codec: errors of square roots, and of linearity; of a prior: nats a code.
 

@@ -76,6 +76,7 @@ class NMFPrior(Trainable):
         self,
         magnitude: Tensor,
         generator: torch.Generator | None = None,
+        mixture: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The generalised Kullback-Leibler divergence a dimension, relative to the mean level."""
         model = torch.matmul(self.atoms, self.activations(magnitude)).clamp(min=_FLOOR)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from instglow.errors import ConfigError
@@ -13,6 +15,7 @@ from instglow.prior import Prior, Trainable
 from instglow.registry import Registry
 from instglow.training.augment import Augmentation
 from instglow.training.base import PriorRun
+from instglow.training.clutter import Clutter
 
 
 class PriorTraining(PriorRun):
@@ -24,6 +27,7 @@ class PriorTraining(PriorRun):
         learning_rate: of Adam, at its highest.
         warmup_steps: in which the learning rate rises from 0; then it falls to 0 as a cosine.
         augmentation: of the training segments.
+        clutter: put around the solos, for a prior whose denoiser is to find them; None for none.
         seed: of the gains and the noise; together with the step it decides them.
         init: name of a registered prior to start from, of the same architecture or one that lacks
             a part of it.
@@ -31,7 +35,8 @@ class PriorTraining(PriorRun):
         frozen: parts of the prior that stay as `init` has them, "flow" or "denoiser" of a Glow.
 
     Raises:
-        ConfigError: for an `init` that does not fit, or parts that are none, or all there are.
+        ConfigError: for an `init` that does not fit, parts that are none, or all there are, or
+            clutter for a prior without a denoiser.
     """
 
     def __init__(
@@ -45,9 +50,16 @@ class PriorTraining(PriorRun):
         init: str | None = None,
         registry: str | None = None,
         frozen: Sequence[str] = (),
+        clutter: Clutter | None = None,
     ) -> None:
         super().__init__(instrument, prior, learning_rate, warmup_steps, augmentation, seed)
         self.prior: Trainable = prior
+        self.clutter = clutter
+        if clutter and not prior.denoises:
+            raise ConfigError(
+                f"clutter is for a prior with a denoiser, which this one of family "
+                f"{prior.family!r} lacks; leave out model.clutter, or give it one"
+            )
         self.init, self.frozen = init, list(frozen)
         if init:
             start_from(prior, init, Path(registry) if registry else None)
@@ -67,7 +79,8 @@ class PriorTraining(PriorRun):
     def settings(self) -> dict[str, Any]:
         """See `PriorRun`; also what it started from."""
         started = {"init": self.init, "frozen": self.frozen} if self.init else {}
-        return {**super().settings(), **started}
+        clutter = {"clutter": asdict(self.clutter)} if self.clutter else {}
+        return {**super().settings(), **started, **clutter}
 
     def training_step(self, wave: Tensor) -> Tensor:
         """(batch, samples) or (batch, instruments, samples) full scale ±1 -> the loss."""
@@ -77,7 +90,9 @@ class PriorTraining(PriorRun):
         )
         magnitude = self.augmentation.magnitude(self.magnitude(solos), generator)
         terms = self.prior.loss(
-            magnitude.unflatten(0, wave.shape[:-1]), self.draw(self.draw_number, wave.device)
+            magnitude.unflatten(0, wave.shape[:-1]),
+            self.draw(self.draw_number, wave.device),
+            self._mixture(solos, magnitude, generator),
         )
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, prog_bar=True)
         return terms["loss"]
@@ -93,10 +108,24 @@ class PriorTraining(PriorRun):
     def terms(self, wave: Tensor, batch_index: int) -> dict[str, Tensor]:
         """(batch, samples) segments as they are -> the loss's terms, each the batch's mean.
 
-        The noise is that of the batch of this number in every validation.
+        Noise and clutter are those of the batch of this number in every validation.
         """
-        magnitude = self.magnitude(self.at_level(wave))
-        return self.prior.loss(magnitude, self.draw(batch_index, wave.device))
+        solos = self.at_level(wave)
+        magnitude = self.magnitude(solos)
+        mixture = self._mixture(solos, magnitude, self.draw(~batch_index))
+        return self.prior.loss(magnitude, self.draw(batch_index, wave.device), mixture)
+
+    def _mixture(
+        self, solos: Tensor, magnitude: Tensor, generator: torch.Generator
+    ) -> Tensor | None:
+        """(batch, samples), (batch, bins, frames) of them, perhaps equalised -> the same, of the
+        solos in clutter; None without."""
+        if self.clutter is None:
+            return None
+        with torch.autocast(solos.device.type, enabled=False):
+            around = self.clutter(solos.float(), generator, self.sample_rate)
+            own, others = (self.prior.frontend.spectrogram(w) for w in (solos.float(), around))
+            return (torch.polar(magnitude, own.angle()) + others).abs()
 
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
         self.log_dict(

@@ -34,9 +34,9 @@ class Hum:
             yield 0.2 * tone + 0.01 * torch.randn(sample_rate, generator=generator)
 
 
-def training(instrument: str = "low", **options) -> PriorTraining:
+def training(instrument: str = "low", prior: GlowPrior | None = None, **options) -> PriorTraining:
     torch.manual_seed(0)
-    prior = GlowPrior(
+    prior = prior or GlowPrior(
         Frontend(RATE, 64, 16), steps=1, hidden=4, layers=1, noise=0.05, amplitude="power:0.5"
     )
     options = {"learning_rate": 2e-3, "warmup_steps": 2, **options}
