@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from instglow.errors import ConfigError
@@ -43,3 +44,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, mixture: Tensor) -> Tensor:
         """(batch, samples) full scale ±1 -> (batch, sources, samples); of any length."""
+
+    def loss(self, solos: Tensor) -> Tensor:
+        """(batch, sources, samples) full scale ±1, of which the sum is the mixture -> scalar.
+
+        By default the mean absolute error of the waveforms (Défossez et al., 2019).
+        """
+        return nnf.l1_loss(self(solos.sum(1)), solos)

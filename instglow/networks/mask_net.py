@@ -47,8 +47,26 @@ class MaskNet(Network):
     def forward(self, mixture: Tensor) -> Tensor:
         """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
         spectrogram = self.frontend.spectrogram(mixture)  # (batch, bins, frames)
-        roots = (spectrogram.abs() + 1e-8).sqrt()
-        level = roots.square().mean((1, 2), keepdim=True).sqrt()
-        answer = self.body(roots / level.clamp(min=1e-4))
-        masks = answer.unflatten(1, (len(self.sources), -1)).softmax(1)
+        masks, _ = self._masks(spectrogram.abs())
         return self.frontend.waveform(masks * spectrogram[:, None], mixture.shape[1])
+
+    def loss(self, solos: Tensor) -> Tensor:
+        """The squared error of square roots of magnitudes, relative to the mixture's: the scale
+        that the network hears on. That of waveforms hardly teaches a mask (docs/results.md)."""
+        mixture = self.frontend.magnitude(solos.sum(1))
+        masks, level = self._masks(mixture)
+        wanted = _root(self.frontend.magnitude(solos))
+        return ((_root(masks * mixture[:, None]) - wanted) / level[:, None]).square().mean()
+
+    def _masks(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, bins, frames) -> (batch, sources, bins, frames), and (batch, 1, 1) the root mean
+        square of the square roots."""
+        roots = _root(magnitude)
+        level = roots.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-4)
+        answer = self.body(roots / level)
+        return answer.unflatten(1, (len(self.sources), -1)).softmax(1), level
+
+
+def _root(magnitude: Tensor) -> Tensor:
+    # the gradient of a square root has no bound at 0
+    return (magnitude + 1e-8).sqrt()

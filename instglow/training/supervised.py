@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
@@ -65,7 +64,7 @@ class SupervisedTraining(TrainingRun):
         # dropout draws from the global generator: a resumed run must drop what a whole one would
         torch.manual_seed(self.seed * 1_000_003 + self.draw_number)
         solos = self._augmented(wave, self.draw(self.draw_number))
-        loss = F.l1_loss(self.network(solos.sum(1)), solos)
+        loss = self.network.loss(solos)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -95,11 +94,10 @@ class SupervisedTraining(TrainingRun):
         return solos.unflatten(0, wave.shape[:2])
 
     def _evaluate(self, stage: str, wave: Tensor) -> None:
-        stems = self.network(wave.sum(1))
         self.log_dict(
             {
-                f"{stage}/loss": F.l1_loss(stems, wave),
-                f"{stage}/sdr": signal_noise_ratio(stems, wave).mean(),
+                f"{stage}/loss": self.network.loss(wave),
+                f"{stage}/sdr": signal_noise_ratio(self.network(wave.sum(1)), wave).mean(),
             },
             prog_bar=True,
             batch_size=len(wave),

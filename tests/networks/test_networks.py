@@ -84,6 +84,33 @@ def test_a_wave_u_net_interpolates_where_it_decimated():
     torch.testing.assert_close(small(line)[0].atanh(), line)
 
 
+def test_the_loss_of_a_network_is_that_of_its_stems(small):
+    solos = noise(2, 3, 4000)
+    loss = small.loss(solos)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in small.parameters() if p.grad is not None)
+    if small.name != "mask-net":
+        torch.testing.assert_close(loss, (small(solos.sum(1)) - solos).abs().mean())
+
+
+def test_the_loss_of_masks_is_relative_to_the_mixture_and_bears_silence():
+    masks = network("mask-net")(SOURCES, 8000, **SMALL["mask-net"])
+    solos = noise(2, 3, 4000)
+    torch.testing.assert_close(masks.loss(0.1 * solos), masks.loss(solos), rtol=1e-3, atol=0)
+    loss = masks.loss(torch.zeros(1, 3, 4000))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in masks.parameters())
+    # one source alone, two silent: a network that gives it all errs less than one that shares
+    alone = solos * torch.tensor([1.0, 0.0, 0.0])[:, None]
+    with torch.no_grad():
+        shared = masks.loss(alone)
+        masks.body.end.weight.zero_()
+        bins = masks.frontend.bins
+        masks.body.end.bias.copy_(torch.tensor([9.0, 0.0, 0.0]).repeat_interleave(bins))
+        assert masks.loss(alone) < 0.1 * shared
+
+
 @pytest.mark.parametrize(("sources", "rate"), [([], 8000), (["bass", "bass"], 8000), (["bass"], 0)])
 def test_sources_that_make_no_network_are_refused(sources, rate):
     with pytest.raises(ConfigError, match="name each source once, and a positive rate"):
