@@ -243,6 +243,7 @@ def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dic
             "init": order.init,
             "registry": str(order.looked_up.resolve()) if order.looked_up else None,
             **({"learning_rate": RATE_FROM_ANOTHER} if order.init else {}),
+            **({} if prior.denoises else {"clutter": None}),
         },
         "data": {
             "source": {"class_path": train.class_path(SoloFolder), "init_args": solos},

@@ -174,6 +174,17 @@ def test_a_damaged_checkpoint_is_named_and_a_run_without_one_starts_anew(
     assert not list(project.glob("runs/violin/*/order.yaml"))
 
 
+def test_clutter_is_left_out_for_a_prior_that_denoises_nothing(project):
+    ours = project / "configs"
+    whole = yaml.safe_load((ours / "instrument.yaml").read_text())
+    whole["model"]["clutter"] = {"scenes": 1, "seconds": 0.5}
+    (ours / "bass.yaml").write_text(yaml.safe_dump(whole))
+    options = ("--data", "solos", "--init", "viola", "--minutes", "0.0001")
+    assert main(["add-prior", "bass", *options]) == 0
+    settings = Registry([Layer(project / "priors", "")]).find("bass").require_card().training
+    assert "clutter" not in settings
+
+
 def test_two_at_once_are_refused(project, capsys):
     (project / "runs" / "violin").mkdir(parents=True)
     with FileLock(project / "runs" / "violin" / ".lock"):
