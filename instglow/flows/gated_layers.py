@@ -49,12 +49,13 @@ class _GatedLayers(torch.autograd.Function):
         rows = x.shape[:-1]
         skips = torch.zeros_like(x)
         # large and short-lived: one of each for all layers spares the system fresh pages
+        weight = stream.new_empty(len(toom.weight), 2 * hidden, hidden)
         product = stream.new_empty(len(toom.window), rows[1] * rows[2], 2 * hidden)
         saved = []
         for at in range(0, len(layers), PER_LAYER):
             gate, offset, mix, bias = layers[at : at + PER_LAYER]
             seen = _times(toom.window, windows(x, kernel)).flatten(1, 2)
-            weight = _times(toom.weight, gate.flatten(0, 1).t()).view(-1, 2 * hidden, hidden)
+            _times(toom.weight, gate.flatten(0, 1).t(), out=weight)
             torch.bmm(seen, weight.transpose(1, 2), out=product)
             gates = _times(toom.output, product).view(*rows, 2 * hidden).add_(offset[:, None])
             # tanh a = 2 sigmoid 2a − 1: one vectorised sigmoid for both halves
@@ -69,7 +70,7 @@ class _GatedLayers(torch.autograd.Function):
                 x = torch.addmm(x.view(-1, hidden), act, mix[:hidden, :, 0].t()).view_as(x)
                 x += bias[:hidden]
                 silence_after(x, frames)
-            saved += [weight, seen, gates, act, mix]
+            saved += [gate, seen, gates, act, mix]
         ctx.save_for_backward(*saved)
         ctx.shapes = frames, kernel, [offset.shape[0] for offset in layers[1::PER_LAYER]]
         return from_tiles(skips, frames)
@@ -84,13 +85,13 @@ class _GatedLayers(torch.autograd.Function):
         # side by side, as the 1×1 convolutions gave them: the residual's gradient, the skips'
         both = torch.cat([torch.zeros_like(skips), skips], -1)
         residual = both[..., :hidden]
-        d_weight = skips.new_empty(len(toom.weight), 2 * hidden, hidden)
+        weight = skips.new_empty(len(toom.weight), 2 * hidden, hidden)
         d_product = skips.new_empty(len(toom.window), rows[1] * rows[2], 2 * hidden)
         d_taps = skips.new_empty(kernel, 2 * hidden, hidden)
         gradients: list[Tensor] = []
         saved = ctx.saved_tensors
         for layer in reversed(range(len(offsets))):
-            weight, seen, gates, act, mix = saved[5 * layer : 5 * layer + 5]
+            gate, seen, gates, act, mix = saved[5 * layer : 5 * layer + 5]
             outputs = both.view(-1, 2 * hidden)[:, -len(mix) :]
             d_mix = (outputs.t() @ act)[..., None]
             d_bias = outputs.sum(0)
@@ -108,8 +109,9 @@ class _GatedLayers(torch.autograd.Function):
             d_offset = d_product[1].view(*rows[1:], 2 * hidden).sum(1)
             if offsets[layer] == 1:
                 d_offset = d_offset.sum(0, keepdim=True)
+            _times(toom.weight, gate.flatten(0, 1).t(), out=weight)
             d_seen = torch.bmm(d_product, weight).view(-1, *rows[1:], hidden)
-            torch.bmm(d_product.transpose(1, 2), seen, out=d_weight)
+            d_weight = torch.bmm(d_product.transpose(1, 2), seen, out=weight)
             _times(toom.weight.t(), d_weight, out=d_taps)
             d_gate = d_taps.permute(1, 2, 0).contiguous()
             add_windows(residual, _times(toom.window.t(), d_seen))
