@@ -97,7 +97,7 @@ class Denoiser(nn.Module):
         if guess is not None:
             start, is_clean = guess(noise)
             share = torch.rand(batch, generator=generator, device=clean.device)
-            added = torch.where(is_clean, 1.0, torch.lerp(_LEAST_ADDED * added, added, share))
+            added = torch.where(is_clean, 1.0, _LEAST_ADDED + (1 - _LEAST_ADDED) * share)
             least = _CLUTTER
         normal = torch.randn(clean.shape, generator=generator, device=clean.device)
         noisy = start + (self.size * noise * added)[:, None, None] * normal

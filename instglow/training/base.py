@@ -143,10 +143,14 @@ class PriorRun(TrainingRun):
             "precision": str(self.trainer.precision),
         }
 
+    def spectrogram(self, wave: Tensor) -> Tensor:
+        """(batch, samples) full scale ±1 -> (batch, bins, frames) complex, in full precision."""
+        with torch.autocast(wave.device.type, enabled=False):
+            return self.prior.frontend.spectrogram(wave.float())
+
     def magnitude(self, wave: Tensor) -> Tensor:
         """(batch, samples) full scale ±1 -> (batch, bins, frames), in full precision."""
-        with torch.autocast(wave.device.type, enabled=False):
-            return self.prior.frontend.magnitude(wave.float())
+        return self.spectrogram(wave).abs()
 
     def at_level(self, wave: Tensor) -> Tensor:
         """(..., samples) -> the same, each segment at the level that the prior is trained at."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from instglow.errors import ConfigError
 
-_LEVEL = 0.1  # root mean square of a scene
 _PARTIALS = 30
 
 
@@ -82,7 +81,7 @@ def _bank(scenes: int, seconds: float, seed: int, sample_rate: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     made = [_scene(generator, seconds, sample_rate) for _ in range(scenes)]
     bank = torch.stack(made)
-    return bank * (_LEVEL / _rms(bank).clamp(min=1e-6))
+    return bank / _rms(bank).clamp(min=1e-6)
 
 
 def _scene(generator: torch.Generator, seconds: float, sample_rate: int) -> Tensor:

@@ -88,11 +88,11 @@ class PriorTraining(PriorRun):
         solos = self.augmentation.wave(
             self.at_level(wave).flatten(0, -2), generator, self.sample_rate
         )
-        magnitude = self.augmentation.magnitude(self.magnitude(solos), generator)
+        spectrogram = self.augmentation.magnitude(self.spectrogram(solos), generator)
         terms = self.prior.loss(
-            magnitude.unflatten(0, wave.shape[:-1]),
+            spectrogram.abs().unflatten(0, wave.shape[:-1]),
             self.draw(self.draw_number, wave.device),
-            self._mixture(solos, magnitude, generator),
+            self._mixture(solos, spectrogram, generator),
         )
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, prog_bar=True)
         return terms["loss"]
@@ -111,21 +111,19 @@ class PriorTraining(PriorRun):
         Noise and clutter are those of the batch of this number in every validation.
         """
         solos = self.at_level(wave)
-        magnitude = self.magnitude(solos)
-        mixture = self._mixture(solos, magnitude, self.draw(~batch_index))
-        return self.prior.loss(magnitude, self.draw(batch_index, wave.device), mixture)
+        spectrogram = self.spectrogram(solos)
+        mixture = self._mixture(solos, spectrogram, self.draw(~batch_index))
+        return self.prior.loss(spectrogram.abs(), self.draw(batch_index, wave.device), mixture)
 
     def _mixture(
-        self, solos: Tensor, magnitude: Tensor, generator: torch.Generator
+        self, solos: Tensor, spectrogram: Tensor, generator: torch.Generator
     ) -> Tensor | None:
-        """(batch, samples), (batch, bins, frames) of them, perhaps equalised -> the same, of the
-        solos in clutter; None without."""
+        """(batch, samples), (batch, bins, frames) complex of them, perhaps equalised -> the
+        magnitude of the solos in clutter; None without."""
         if self.clutter is None:
             return None
-        with torch.autocast(solos.device.type, enabled=False):
-            around = self.clutter(solos.float(), generator, self.sample_rate)
-            own, others = (self.prior.frontend.spectrogram(w) for w in (solos.float(), around))
-            return (torch.polar(magnitude, own.angle()) + others).abs()
+        around = self.clutter(solos, generator, self.sample_rate)
+        return (spectrogram + self.spectrogram(around)).abs()
 
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
         self.log_dict(
