@@ -55,8 +55,8 @@ SECTIONS = (
         "Real recordings",
         "Multitracks by real players; of each, the stems among the four sources, remixed. "
         "Songs hold two to four of these stems. Of two ways to augment the solos, one was chosen "
-        "because it did better here ([variants](variants.md); by 0.4 dB with preset `default`), "
-        "and which denoisers learn in clutter with an eye on these songs ([priors](priors.md)).",
+        "because it did better here ([variants](variants.md), [priors](priors.md)), "
+        "and which denoisers learn in clutter with an eye on these songs.",
     ),
     (
         "real-dev-all",

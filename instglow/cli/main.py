@@ -107,14 +107,23 @@ def _sigterm_raises() -> Iterator[None]:
         yield  # only the main thread may install a handler
         return
 
+    terminated = False
+
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        nonlocal terminated
+        terminated = True
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except SystemExit:
+        if not terminated:
+            raise
     finally:
         signal.signal(signal.SIGTERM, before)
+    if terminated:  # and the exception lost: see `instglow.training.interrupt`
+        raise _Terminated
 
 
 if __name__ == "__main__":

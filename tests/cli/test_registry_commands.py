@@ -255,6 +255,22 @@ def test_sigterm_runs_finally_blocks_and_ends_with_143(monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("leaves", [False, True])  # as Lightning does for a SIGTERM it heard of
+def test_a_sigterm_that_python_drops_is_not_a_success(monkeypatch, leaves):
+    class Unlucky(io.RawIOBase):
+        def close(self):
+            if not self.closed:
+                super().close()
+                signal.raise_signal(signal.SIGTERM)
+
+    def run(argv, prog):
+        Unlucky()  # freed at once; what is raised meanwhile is lost
+        if leaves:
+            raise SystemExit
+
+    assert run_with(monkeypatch, run) == 143
+
+
 def test_commands_run_in_threads_too(capsys):
     status = []
     thread = threading.Thread(target=lambda: status.append(main(["--version"])))
