@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from instglow.devices import resolve
 from instglow.errors import ConfigError
 from instglow.prior import Prior
 from instglow.registry import Registry, validate_name
@@ -25,7 +26,11 @@ class Separator:
         preset: "default", "paper", or a `Preset` of your own.
         segment: seconds of the longest chunk, at most 60.
         overlap: seconds that neighbouring chunks share.
-        device: where to search.
+        device: where to search: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        ConfigError: for no priors, settings that make no sense, or a device that is not there.
+        FrontendMismatch: where two priors were trained on different spectrograms.
     """
 
     def __init__(
@@ -34,10 +39,10 @@ class Separator:
         preset: Preset | str = "default",
         segment: float = 60.0,
         overlap: float = 1.0,
-        device: str = "cpu",
+        device: str | torch.device = "auto",
     ) -> None:
-        self.engine = SeparationEngine(priors, preset, segment, overlap).to(device)
-        self.device = device
+        self.device = resolve(device)
+        self.engine = SeparationEngine(priors, preset, segment, overlap).to(self.device)
 
     @classmethod
     def from_registry(
@@ -47,7 +52,7 @@ class Separator:
         registry: str | Path | None = None,
         segment: float = 60.0,
         overlap: float = 1.0,
-        device: str = "cpu",
+        device: str | torch.device = "auto",
     ) -> Separator:
         """With priors that are looked up by name, as `instglow separate --priors` does.
 

@@ -8,7 +8,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from instglow.api import parse_priors
@@ -16,6 +15,7 @@ from instglow.cli.parser import Parser
 from instglow.cli.search_options import adapted, add_search_options
 from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datasets import open_dataset
+from instglow.devices import resolve
 from instglow.errors import ConfigError, DataError
 from instglow.evaluation.catalogue import METHODS, OWN, Request, method
 from instglow.evaluation.exhibits import exhibits
@@ -26,14 +26,13 @@ from instglow.evaluation.results import SongResult, check_writable, write_text
 from instglow.evaluation.run import Plan, evaluate
 from instglow.evaluation.source_only import SourceOnly
 from instglow.registry import Registry
-from instglow.separation.module import check_machine
 from instglow.separation.presets import PRESETS
 
 
 def run(argv: list[str], prog: str) -> None:
     """Parse, measure method by method, write and print the figures."""
     arguments = _parser(prog).parse_args(argv)
-    check_machine(arguments.device, 1)
+    device = resolve(arguments.device)
     _check_targets(arguments)
     songs = open_dataset(arguments.dataset, arguments.split)
     chosen = parse_priors(arguments.priors) if arguments.priors else {}
@@ -54,7 +53,7 @@ def run(argv: list[str], prog: str) -> None:
         lambda preset: adapted(preset, arguments),
         _weights(arguments.weights),
         Path.cwd(),
-        _device(arguments.device),
+        device,
     )
     methods = [method(name, request) for name in dict.fromkeys(arguments.method or [OWN])]
     for song, reason in songs.skipped.items():
@@ -131,12 +130,6 @@ def _weights(pairs: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--weights {pair!r} is not METHOD=FILE with one of our methods")
         weights[name] = Path(path)
     return weights
-
-
-def _device(accelerator: str) -> str:
-    if accelerator == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return "cuda" if accelerator == "gpu" else accelerator
 
 
 def _parser(prog: str) -> Parser:

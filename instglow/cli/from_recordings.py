@@ -20,12 +20,12 @@ from filelock import FileLock, Timeout
 from instglow.audio.frontend import Frontend
 from instglow.cli import train
 from instglow.data.solo import SoloFolder
+from instglow.devices import resolve, trainer_options
 from instglow.errors import ConfigError, OutputError
 from instglow.evaluation.results import write_text
 from instglow.prior import Prior, Trainable
 from instglow.registry import Registry
 from instglow.registry.runs import RUNS, next_number
-from instglow.separation.module import check_machine
 
 ORDER = "order.yaml"
 """In the folder of a run that is not registered yet: what was asked for, as `fit` reads it."""
@@ -58,7 +58,7 @@ class Order:
         data: folder of its recordings.
         init: the prior to start from.
         minutes: to train for, about.
-        device: as Lightning names accelerators.
+        device: to train on, for `instglow.devices.resolve`.
         registry: folder to register in; None for the first that can be written.
         licence, trained_on: for the card.
         replace: whether a prior of that name may be replaced.
@@ -80,7 +80,7 @@ class Order:
     def __post_init__(self) -> None:
         if not 0 < self.minutes < math.inf:
             raise ConfigError(f"--minutes {self.minutes} is no time to train in; give 1 or more")
-        check_machine(self.device, BATCH)
+        resolve(self.device)
 
     @property
     def looked_up(self) -> Path | None:
@@ -96,7 +96,7 @@ class Order:
     @property
     def on_gpu(self) -> bool:
         """Whether it will be trained on a GPU of CUDA."""
-        return self.device in ("auto", "gpu") and torch.cuda.is_available()
+        return resolve(self.device).type == "cuda"
 
 
 def train_prior(order: Order) -> None:
@@ -189,7 +189,7 @@ def _unfinished(order: Order, prior: Prior, runs: Path) -> Path | None:
 def _affordable(order: Order, prior: Trainable) -> tuple[int, float]:
     """Epochs that fit into the minutes, from the time of a few steps on this machine, and minutes
     that they will take."""
-    device = "cuda" if order.on_gpu else "cpu"
+    device = resolve(order.device)
     prior.to(device).train()
     samples = prior.frontend.segment(SECONDS)
     wave = 0.1 * torch.randn(GPU_BATCH if order.on_gpu else BATCH, samples, device=device)
@@ -255,8 +255,7 @@ def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dic
             "max_steps": epochs * EPOCH,
             "max_epochs": epochs,  # for the progress shown
             "limit_val_batches": HELD_OUT_BATCHES,
-            "accelerator": order.device,
-            "devices": 1,
+            **trainer_options(resolve(order.device)),
             "logger": False,
             "enable_model_summary": False,
         },

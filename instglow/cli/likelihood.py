@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from instglow.api import load_priors
 from instglow.cli.parser import Parser
+from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
 from instglow.evaluation.boxplot import check_target, write_boxplot
 from instglow.evaluation.likelihood import LikelihoodTable, measure
@@ -24,10 +25,12 @@ def run(argv: list[str], prog: str) -> None:
     """Parse, measure, print, write."""
     arguments = _parser(prog).parse_args(argv)
     _check(arguments)
+    device = resolve(arguments.device)
     names = [name.strip() for name in arguments.priors.split(",") if name.strip()]
     if not names:
         raise ConfigError("no priors: name at least one, as in bass,drums")
-    priors = load_priors(names, Registry.default(arguments.registry))
+    loaded = load_priors(names, Registry.default(arguments.registry))
+    priors = {name: prior.to(device) for name, prior in loaded.items()}
     solos = open_solos(arguments.dataset, list(priors), arguments.split)
     for what, reason in solos.skipped.items():
         print(f"instglow: {what} is left out: {reason}", file=sys.stderr)
@@ -47,6 +50,7 @@ def run(argv: list[str], prog: str) -> None:
             arguments.segments,
             seed=arguments.seed,
             on_segment=bar.update,
+            device=device,
         )
     print(as_text(table))
     print()
@@ -181,6 +185,7 @@ def _parser(prog: str) -> Parser:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)"
     )
+    parser.add_device()
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     parser.add_registry()
     return parser

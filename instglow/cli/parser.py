@@ -26,13 +26,13 @@ class Parser(argparse.ArgumentParser):
         )
 
     def add_device(self) -> None:
-        """The option `-d`, `--device`, as Lightning names them."""
+        """The option `-d`, `--device`, for `instglow.devices.resolve`."""
         self.add_argument(
             "-d",
             "--device",
-            choices=("auto", "cpu", "gpu", "mps"),
             default="auto",
-            help="default: auto",
+            metavar="D",
+            help="auto, cpu, cuda, cuda:N or mps (default: auto)",
         )
 
     def add_json(self) -> None:

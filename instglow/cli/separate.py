@@ -17,9 +17,10 @@ from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
 from instglow.cli.parser import Parser
 from instglow.cli.search_options import adapted, add_search_options
+from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
-from instglow.separation.module import check_machine, predict_song
+from instglow.separation.module import predict_song
 from instglow.separation.presets import PRESETS, preset
 from instglow.separation.separator import SeparationEngine
 from instglow.training.interrupt import keyboard_interrupt
@@ -30,6 +31,9 @@ REPORT = "separation.json"
 def run(argv: list[str], prog: str) -> None:
     """Parse, separate song by song, say where the stems are."""
     arguments = _parser(prog).parse_args(argv)
+    arguments.device = resolve(arguments.device)
+    if arguments.batch_size < 1:
+        raise ConfigError(f"batch size must be at least 1, got {arguments.batch_size}")
     named = parse_priors(arguments.priors)
     registry = Registry.default(arguments.registry)
     engine = SeparationEngine(
@@ -42,7 +46,6 @@ def run(argv: list[str], prog: str) -> None:
         stem: {"prior": name, "sha256": registry.find(name).require_card().sha256}
         for stem, name in named.items()
     }
-    check_machine(arguments.device, arguments.batch_size)
     _check_songs(arguments.songs, engine, arguments)
     for song in arguments.songs:
         about = {"instglow": __version__, "song": song.name, "priors": priors}
@@ -107,7 +110,7 @@ def _separate(
                 opened,
                 writer,
                 batch_size=arguments.batch_size,
-                accelerator=arguments.device,
+                device=arguments.device,
                 on_step=progress.step,
             )
             seconds = time.perf_counter() - started

@@ -7,12 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import instglow
 from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datamodule import SoloData
+from instglow.devices import available, resolve, trainer_options
 from instglow.errors import ConfigError
 from instglow.training.averaging import WeightAverage
 from instglow.training.base import TrainingRun
@@ -59,7 +61,25 @@ class _TrainCLI(LightningCLI):
         """Our parser for each subcommand."""
         parser = _Parser(**kwargs)
         parser.add_argument("-c", "--config", action="config", help="a YAML file; can be repeated")
+        parser.add_argument(
+            "-d",
+            "--device",
+            type=str,
+            help="auto, cpu, cuda, cuda:N or mps (default: as trainer.accelerator says)",
+        )
         return parser
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """On the device that `--device` names."""
+        name = self._get(self.config_init, "device")
+        options = trainer_options(resolve(name)) if name else {}
+        try:
+            return super().instantiate_trainer(**options, **kwargs)
+        except MisconfigurationException as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"{reason} (devices on this machine: {', '.join(available())})"
+            ) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What every run has besides model, data and trainer; what they are if nothing is said."""

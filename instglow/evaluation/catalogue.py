@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from instglow.errors import ConfigError
 from instglow.evaluation.bounds import IdealMagnitude, IdealRatioMask, Mixture, MixtureShare
 from instglow.evaluation.method import Method
@@ -59,7 +61,7 @@ class Request:
     adapt: Callable[[Preset], Preset] = lambda preset: preset
     weights: dict[str, Path] = field(default_factory=dict)
     root: Path = Path()
-    device: str = "cpu"
+    device: torch.device | str = "cpu"
     on_step: OnStep | None = None
 
 

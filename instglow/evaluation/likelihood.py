@@ -152,6 +152,7 @@ def measure(
     gate: Gate = Gate(),  # noqa: B008 - frozen
     seed: int = 0,
     on_segment: OnSegment | None = None,
+    device: torch.device | str = "cpu",
 ) -> LikelihoodTable:
     """Every prior on every instrument's solos, in the memory of one recording.
 
@@ -163,6 +164,7 @@ def measure(
         gate: which segments are silent; those are left out.
         seed: of the noise.
         on_segment: told of each segment that a prior has done.
+        device: that the priors are on.
 
     Raises:
         ConfigError: for a family without a density, or a prior that has no number for a segment.
@@ -183,7 +185,7 @@ def measure(
         for (to_rate, samples), names in groups.items():
             found = quotas[to_rate, samples].found
             for instrument, most in due[to_rate, samples].items():
-                chosen = cut(waves[instrument], rate, to_rate, samples, most, gate)
+                chosen = cut(waves[instrument], rate, to_rate, samples, most, gate).to(device)
                 for name in names if len(chosen) else ():
                     bits = bits_per_dim(priors[name], chosen, seed, found[instrument], on_segment)
                     _require_numbers(name, instrument, bits)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from instglow.errors import DependencyError
@@ -37,7 +38,7 @@ class Trained:
     seconds: float = _AT_ONCE
 
 
-def pretrained(name: str, device: str) -> Trained:
+def pretrained(name: str, device: torch.device | str) -> Trained:
     """The network of that name with the weights of its authors, downloaded once.
 
     Raises:
@@ -61,7 +62,7 @@ def pretrained(name: str, device: str) -> Trained:
         ) from error
 
 
-def _openunmix(device: str) -> Trained:
+def _openunmix(device: torch.device | str) -> Trained:
     separator = package("openunmix").umxl(device=device).eval()
     return Trained(
         sources=list(separator.target_models),
@@ -72,7 +73,7 @@ def _openunmix(device: str) -> Trained:
     )
 
 
-def _demucs(device: str) -> Trained:
+def _demucs(device: torch.device | str) -> Trained:
     model = package("demucs.pretrained").get_model("htdemucs")
     apply_model = package("demucs.apply").apply_model
     return Trained(
@@ -86,7 +87,7 @@ def _demucs(device: str) -> Trained:
     )
 
 
-def _hdemucs(device: str) -> Trained:
+def _hdemucs(device: torch.device | str) -> Trained:
     bundle = package("torchaudio.pipelines").HDEMUCS_HIGH_MUSDB_PLUS
     model = bundle.get_model().to(device)
     return Trained(
@@ -106,7 +107,7 @@ def _origin(distribution: str, weights: str) -> dict[str, Any]:
     }
 
 
-_LOADERS: dict[str, tuple[Callable[[str], Trained], str]] = {
+_LOADERS: dict[str, tuple[Callable[[torch.device | str], Trained], str]] = {
     "openunmix": (_openunmix, "openunmix"),
     "demucs": (_demucs, "demucs.pretrained"),
     "hdemucs": (_hdemucs, "torchaudio.pipelines"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from instglow.api import load_priors
@@ -38,7 +39,7 @@ class SourceOnly:
         registry: Registry,
         chosen: dict[str, str] | None = None,
         naming: str = "{stem}",
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
         on_step: OnStep | None = None,
     ) -> None:
         self.name = name

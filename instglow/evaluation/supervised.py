@@ -32,7 +32,7 @@ class SupervisedMethod:
         device: that it is on.
     """
 
-    def __init__(self, name: str, trained: Trained, device: str = "cpu") -> None:
+    def __init__(self, name: str, trained: Trained, device: torch.device | str = "cpu") -> None:
         self.name = name
         self.trained = trained
         self.device = device
@@ -71,7 +71,7 @@ class SupervisedMethod:
 
 
 def supervised(
-    name: str, checkpoint: Path | None, root: Path, device: str = "cpu"
+    name: str, checkpoint: Path | None, root: Path, device: torch.device | str = "cpu"
 ) -> SupervisedMethod:
     """A network with the best weights at hand.
 
@@ -94,7 +94,7 @@ def supervised(
     return SupervisedMethod(name, trained, device)
 
 
-def load(name: str, checkpoint: Path, device: str = "cpu") -> Trained:
+def load(name: str, checkpoint: Path, device: torch.device | str = "cpu") -> Trained:
     """A checkpoint of `SupervisedTraining` -> its network, ready to separate.
 
     Read with `weights_only`, so nothing in it is executed; what class it is, `NETWORKS` says.

@@ -10,18 +10,17 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from instglow.audio.chunks import Chunk, CrossFade
 from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
+from instglow.devices import trainer_options
 from instglow.errors import ConfigError
 from instglow.separation.search import OnStep
 from instglow.separation.separator import SeparatedChunk, SeparationEngine
@@ -128,7 +127,7 @@ def predict_song(
     writer: StemWriter,
     *,
     batch_size: int = 1,
-    accelerator: str = "auto",
+    device: torch.device | None = None,
     on_step: OnChunkStep | None = None,
 ) -> list[float]:
     """Take an open recording apart into open files -> the last objective of each chunk.
@@ -138,7 +137,7 @@ def predict_song(
         song: to read.
         writer: of the engine's stems, at the song's rate and with its channels.
         batch_size: chunks searched side by side; the stems do not depend on it.
-        accelerator: as Lightning names it: "auto", "cpu", "gpu", "mps"; see `check_machine`.
+        device: where to search; None for the CPU.
         on_step: told of progress.
 
     Raises:
@@ -149,31 +148,16 @@ def predict_song(
     loader = DataLoader(SongChunks(song, chunks), batch_size=batch_size)
     module = SeparationModule(engine, song.sample_rate, on_step)
     with _quiet():
-        _trainer(accelerator, [files]).predict(module, loader, return_predictions=False)
+        Trainer(
+            callbacks=[files],
+            inference_mode=False,  # a search needs gradients
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **trainer_options(device or torch.device("cpu")),
+        ).predict(module, loader, return_predictions=False)
     return files.objectives
-
-
-def check_machine(accelerator: str, batch_size: int) -> None:
-    """A ConfigError where `predict_song` would find no such device, or a batch of nothing."""
-    if batch_size < 1:
-        raise ConfigError(f"a batch of {batch_size} chunks is none; take at least 1")
-    with _quiet():
-        _trainer(accelerator, [])
-
-
-def _trainer(accelerator: str, callbacks: list[Callback]) -> Trainer:
-    options: dict[str, Any] = {
-        # a search needs gradients, which inference mode rules out
-        "inference_mode": False,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    try:
-        return Trainer(accelerator=accelerator, devices=1, callbacks=callbacks, **options)
-    except MisconfigurationException as error:
-        raise ConfigError(f"no device {accelerator!r} on this machine; use cpu or auto") from error
 
 
 @contextmanager

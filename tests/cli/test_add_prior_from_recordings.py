@@ -211,7 +211,10 @@ def test_a_folder_that_cannot_be_written_to_is_refused(project, capsys):
         (("--data", "solos", "--init", "cello"), "no prior 'cello'"),
         (("--data", "solos", "--minutes", "0"), "--minutes 0.0 is no time"),
         (("--data", "solos", "--minutes", "nan"), "--minutes nan is no time"),
-        (("--data", "solos", "--device", "gpu"), "no device 'gpu' on this machine"),
+        (
+            ("--data", "solos", "--device", "toaster"),
+            "no device 'toaster' on this machine; there are: auto, cpu",
+        ),
         (("--init", "viola"), "--data DIR, which is missing"),
         (("--data", "solos", "--checkpoint", "x"), "not allowed with argument"),
     ],

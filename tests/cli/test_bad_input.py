@@ -25,6 +25,7 @@ from instglow import Frontend, Registry
 from instglow.audio.io import read
 from instglow.cli import separate
 from instglow.cli.main import main
+from instglow.devices import available
 from instglow.families.glow import GlowPrior
 from instglow.families.nmf import NMFPrior
 from instglow.registry import Layer, store
@@ -218,8 +219,8 @@ NONE = f"a search of {SEARCH.steps} steps at learning rate"
         ),
         ("--seed -1", "a seed of -1 is not between 0 and 2^63 - 1"),
         ("--seed 9223372036854775808", "a seed of 9223372036854775808 is not between 0 and 2^63"),
-        ("--batch-size 0", "a batch of 0 chunks is none; take at least 1"),
-        ("--device toaster", "argument -d/--device: invalid choice: 'toaster' (choose from "),
+        ("--batch-size 0", "batch size must be at least 1, got 0"),
+        ("--device toaster", "no device 'toaster' on this machine; there are: auto, cpu"),
         ("--format mp3", "argument --format: invalid choice: 'mp3' (choose from "),
         ("--out song.wav", "song.wav is a file, not a folder; choose another folder"),
         ("--registry nowhere", "--registry nowhere: no such folder; check the spelling or add a "),
@@ -232,9 +233,9 @@ def test_an_option_that_makes_no_sense(world, capsys, options, message):
 
 
 def test_a_device_that_is_not_there(world, capsys):
-    missing = "gpu" if not torch.cuda.is_available() else "mps"
+    missing = "cuda" if not torch.cuda.is_available() else "mps"
     said = refusal(capsys, world, *SEPARATE, "--device", missing)
-    assert said == f"no device '{missing}' on this machine; use cpu or auto"
+    assert said == f"no device '{missing}' on this machine; there are: {', '.join(available())}"
 
 
 def test_a_search_that_diverges(world, capsys):

@@ -1,0 +1,50 @@
+"""Where to compute: one vocabulary for every command and for the Python interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from instglow.errors import ConfigError
+
+
+def available() -> list[str]:
+    """The names that `resolve` takes on this machine."""
+    names = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def resolve(name: str | torch.device = "auto") -> torch.device:
+    """The device of that name; "auto" is the first CUDA device, else MPS, else the CPU.
+
+    Raises:
+        ConfigError: for another name, or a device that this machine lacks.
+    """
+    there = available()
+    if str(name) == "auto":
+        return torch.device(next(one for one in ("cuda", "mps", "cpu") if one in there))
+    if str(name) not in there:
+        raise ConfigError(f"no device {str(name)!r} on this machine; there are: {', '.join(there)}")
+    return torch.device(name)
+
+
+def trainer_options(device: torch.device) -> dict[str, Any]:
+    """The options of a Lightning Trainer that computes on this device alone."""
+    return {
+        "accelerator": device.type,
+        "devices": 1 if device.index is None else [device.index],
+    }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch raised this for want of memory, on whichever device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # MPS, the CPU and CUDA's libraries raise a bare RuntimeError
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
