@@ -69,12 +69,15 @@ class _TrainCLI(LightningCLI):
         )
         return parser
 
+    def before_instantiate_classes(self) -> None:
+        """Look for the device before anything is built."""
+        name = self._get(self.config, "device")
+        self.on_device = trainer_options(resolve(name)) if name else {}
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """On the device that `--device` names."""
-        name = self._get(self.config_init, "device")
-        options = trainer_options(resolve(name)) if name else {}
         try:
-            return super().instantiate_trainer(**options, **kwargs)
+            return super().instantiate_trainer(**self.on_device, **kwargs)
         except MisconfigurationException as error:
             reason = " ".join(str(error).split())
             raise ConfigError(
