@@ -22,10 +22,23 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from instglow.data.performance import INSTRUMENTS, Part, Sound, perform, read_parts, soundfont_name
-from instglow.data.rendered import MIN_NOTES, MIN_SOUNDING, draw_sound, find_soundfonts, sounding
-from instglow.data.split import SPLITS, read_split
 from instglow.errors import InstGlowError
+from instglow.synthesis.performance import (
+    INSTRUMENTS,
+    Part,
+    Sound,
+    perform,
+    read_parts,
+    soundfont_name,
+)
+from instglow.synthesis.rendered import (
+    MIN_NOTES,
+    MIN_SOUNDING,
+    draw_sound,
+    find_soundfonts,
+    sounding,
+)
+from instglow.synthesis.split import SPLITS, read_split
 
 SAMPLE_RATE = 22050
 PEAK = 0.95

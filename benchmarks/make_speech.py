@@ -1,4 +1,4 @@
-"""Spoken lyrics from the speech synthesisers on PATH: what `instglow.data.singing` sings with.
+"""Spoken lyrics from the speech synthesisers on PATH: what `instglow.synthesis.singing` sings with.
 
     python benchmarks/make_speech.py OUT --minutes 40 --seed 0 [--voices flite-slt espeak-en-us+f2]
 

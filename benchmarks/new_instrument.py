@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from instglow.data.rendered import render
-from instglow.data.split import read_split
+from instglow.synthesis.rendered import render
+from instglow.synthesis.split import read_split
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME, BESIDE = "strings", ("bass", "drums")

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from results_page import headline, page
 
-from instglow.data.rendered import render
-from instglow.data.split import read_split
+from instglow.synthesis.rendered import render
+from instglow.synthesis.split import read_split
 
 ROOT = Path(__file__).resolve().parents[1]
 BAND = ("bass", "drums", "guitar", "piano")

@@ -27,8 +27,8 @@ from instglow.data.stems import folder_songs
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
 from instglow.separation.annealing import AnnealedSearch
+from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import PRESETS, Preset
-from instglow.separation.separator import SeparationEngine
 
 BAND = ("bass", "drums", "guitar", "piano")
 RUNS, SCORES = Path("runs/variants"), Path("evaluations/variants.json")

@@ -13,9 +13,9 @@ from instglow.devices import resolve
 from instglow.errors import ConfigError
 from instglow.prior import Prior
 from instglow.registry import Registry, validate_name
+from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import Preset
 from instglow.separation.search import OnStep
-from instglow.separation.separator import SeparationEngine
 
 
 class Separator:

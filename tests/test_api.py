@@ -6,10 +6,10 @@ import torch
 from instglow.api import Separator, load_priors, parse_priors
 from instglow.audio.frontend import Frontend
 from instglow.errors import ConfigError, InvalidName, PriorNotFound
-from instglow.families.conditional_glow import ConditionalGlowPrior
 from instglow.families.glow import GlowPrior
 from instglow.families.nmf import NMFPrior
 from instglow.registry import Layer, Registry
+from instglow.rivals.families.conditional_glow import ConditionalGlowPrior
 from instglow.separation.presets import Preset
 from instglow.separation.refine import RatioMask
 from instglow.separation.search import LatentSearch

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from instglow.cli.parser import Parser
 from instglow.errors import ConfigError
-from instglow.families.authors import load_authors
 from instglow.registry import Registry, Source, validate_name
+from instglow.registry.authors import load_authors
 from instglow.training.publish import newest_checkpoint, publish
 
 MINUTES = 10.0
@@ -50,7 +50,8 @@ def run(argv: list[str], prog: str) -> None:
 
 def _train(name: str, arguments: Namespace) -> None:
     # Lightning is slow to import and of no use to the other ways of adding
-    from instglow.cli.from_recordings import Order, train_prior
+    from instglow.cli import train
+    from instglow.training.recipe import Order, train_prior
 
     order = Order(
         name,
@@ -63,7 +64,7 @@ def _train(name: str, arguments: Namespace) -> None:
         tuple(arguments.trained_on or [f"recordings in {arguments.data.resolve().name}"]),
         arguments.replace,
     )
-    train_prior(order)
+    train_prior(order, lambda words: train.run(words, "instglow fit"))
 
 
 def _parser(prog: str) -> Parser:

@@ -5,35 +5,50 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from instglow.api import parse_priors
+from instglow.cli.outputs import outputs
 from instglow.cli.parser import Parser
 from instglow.cli.search_options import adapted, add_search_options
-from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datasets import open_dataset
 from instglow.devices import resolve
 from instglow.errors import ConfigError, DataError
-from instglow.evaluation.catalogue import METHODS, OWN, Request, method
-from instglow.evaluation.exhibits import exhibits
+from instglow.evaluation.catalogue import OWN, Request, method, method_names
 from instglow.evaluation.method import Method
-from instglow.evaluation.page import check_page, write_page
 from instglow.evaluation.report import report, table, to_csv
-from instglow.evaluation.results import SongResult, check_writable, write_text
+from instglow.evaluation.results import SongResult
 from instglow.evaluation.run import Plan, evaluate
 from instglow.evaluation.source_only import SourceOnly
+from instglow.files import check_writable, write_text
 from instglow.registry import Registry
-from instglow.separation.presets import PRESETS
+from instglow.separation.presets import preset_names
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured.
+
+    Attributes:
+        plan: of the evaluation.
+        reports: of `report`, one for each method.
+        songs: by method.
+    """
+
+    plan: Plan
+    reports: list[dict[str, Any]]
+    songs: dict[str, list[SongResult]]
 
 
 def run(argv: list[str], prog: str) -> None:
     """Parse, measure method by method, write and print the figures."""
     arguments = _parser(prog).parse_args(argv)
     device = resolve(arguments.device)
-    _check_targets(arguments)
+    keep_audio = _check_targets(arguments)
     songs = open_dataset(arguments.dataset, arguments.split)
     chosen = parse_priors(arguments.priors) if arguments.priors else {}
     plan = Plan(
@@ -43,7 +58,7 @@ def run(argv: list[str], prog: str) -> None:
         arguments.segment,
         arguments.seconds,
         arguments.remix,
-        bool(arguments.page or arguments.wandb),
+        keep_audio,
         arguments.jobs,
     )
     request = Request(
@@ -61,7 +76,8 @@ def run(argv: list[str], prog: str) -> None:
     results = {one.name: _measure(one, plan, arguments.quiet) for one in methods}
     reports = [report(one, _preset(one), plan, *results[one.name]) for one in methods]
     print(table(reports, arguments.figure))
-    _write(arguments, plan, reports, {name: found for name, (found, _) in results.items()})
+    by_method = {name: found for name, (found, _) in results.items()}
+    _write(arguments, Evaluated(plan, reports, by_method))
 
 
 def _measure(one: Method, plan: Plan, quiet: bool) -> tuple[list[SongResult], dict[str, str]]:
@@ -87,35 +103,28 @@ def _measure(one: Method, plan: Plan, quiet: bool) -> tuple[list[SongResult], di
     return results, skipped
 
 
-def _check_targets(arguments: Namespace) -> None:
-    """Refuse what could not be written before hours of separation, not after."""
+def _check_targets(arguments: Namespace) -> bool:
+    """Refuse what could not be written before hours of separation, not after.
+
+    Returns:
+        Whether something is to be heard of every song.
+    """
     for path in (arguments.json, arguments.csv):
         if path:
             check_writable(path)
-    if arguments.page:
-        check_page(arguments.page)
+    return any([output.check(arguments) for output in outputs("evaluate")])
 
 
-def _write(
-    arguments: Namespace,
-    plan: Plan,
-    reports: list[dict[str, Any]],
-    results: dict[str, list[SongResult]],
-) -> None:
+def _write(arguments: Namespace, result: Evaluated) -> None:
+    reports = result.reports
     if arguments.json:
         # one method is what most ask for: no list around it
         text = json.dumps(reports if len(reports) > 1 else reports[0], indent=2)
         write_text(arguments.json, text + "\n")
     if arguments.csv:
         write_text(arguments.csv, to_csv(reports))
-    if arguments.page:
-        page = write_page(arguments.page, plan.songs.name, exhibits(plan, results), table(reports))
-        print(f"the page to listen to: {page}")
-    if arguments.wandb:
-        from instglow.evaluation.dashboard import log
-
-        offline_without_account()
-        log(reports, plan, arguments.wandb, plan.out)
+    for output in outputs("evaluate"):
+        output.write(arguments, result)
 
 
 def _preset(one: Method) -> str | None:
@@ -126,7 +135,7 @@ def _weights(pairs: list[str]) -> dict[str, Path]:
     weights = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
-        if not equals or name not in METHODS:
+        if not equals or name not in method_names():
             raise ConfigError(f"--weights {pair!r} is not METHOD=FILE with one of our methods")
         weights[name] = Path(path)
     return weights
@@ -155,10 +164,10 @@ def _parser(prog: str) -> Parser:
         "--method",
         action="append",
         metavar="M",
-        help=f"may be repeated: {', '.join(METHODS)} (default: {OWN})",
+        help=f"may be repeated: {', '.join(method_names())} (default: {OWN})",
     )
     parser.add_argument(
-        "--preset", default="default", help=f"of method {OWN}: {', '.join(PRESETS)}"
+        "--preset", default="default", help=f"of method {OWN}: {', '.join(preset_names())}"
     )
     parser.add_argument(
         "--weights",
@@ -169,14 +178,8 @@ def _parser(prog: str) -> Parser:
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write all scores as JSON")
     parser.add_argument("--csv", type=Path, metavar="F", help="write all scores as CSV")
-    parser.add_argument("--page", type=Path, metavar="DIR", help="write a page to listen to")
-    parser.add_argument(
-        "--wandb",
-        nargs="?",
-        const="instglow",
-        metavar="PROJECT",
-        help="log to Weights & Biases",
-    )
+    for output in outputs("evaluate"):
+        output.add_options(parser)
     parser.add_argument(
         "-o",
         "--out",

@@ -11,13 +11,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from instglow.api import load_priors
+from instglow.cli.outputs import outputs
 from instglow.cli.parser import Parser
 from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
-from instglow.evaluation.boxplot import check_target, write_boxplot
 from instglow.evaluation.likelihood import LikelihoodTable, measure
-from instglow.evaluation.results import write_text
 from instglow.evaluation.solos import SoloSet, open_solos
+from instglow.files import write_text
 from instglow.registry import Registry
 
 
@@ -121,12 +121,8 @@ def _write(arguments: Namespace, table: LikelihoodTable, solos: SoloSet) -> None
             "seed": arguments.seed,
         }
         write_text(arguments.json, json.dumps({**about, **table.to_dict()}, indent=2) + "\n")
-    if arguments.plot:
-        write_boxplot(
-            table,
-            arguments.plot,
-            f"Likelihood of the solos of {solos.name}, segments of {arguments.seconds:g} s",
-        )
+    for output in outputs("likelihood"):
+        output.write(arguments, (solos.name, table))
 
 
 def _check(arguments: Namespace) -> None:
@@ -139,8 +135,8 @@ def _check(arguments: Namespace) -> None:
         )
     if not 0 <= arguments.seed < 2**32:
         raise ConfigError(f"a seed of {arguments.seed} is not between 0 and 2^32 - 1")
-    if arguments.plot:
-        check_target(arguments.plot, arguments.overwrite)
+    for output in outputs("likelihood"):
+        output.check(arguments)
     if arguments.json and arguments.json.exists() and not arguments.overwrite:
         raise OutputError(
             f"{arguments.json} exists already; pass --overwrite, or name another file"
@@ -165,9 +161,8 @@ def _parser(prog: str) -> Parser:
         "MUSDB18-HQ, Slakh2100, <song>/<stem>.wav",
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write all figures as JSON")
-    parser.add_argument(
-        "--plot", type=Path, metavar="F", help="draw box plots into a .png, .pdf or .svg"
-    )
+    for output in outputs("likelihood"):
+        output.add_options(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the files of --json and --plot"
     )

@@ -20,9 +20,9 @@ from instglow.cli.search_options import adapted, add_search_options
 from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
-from instglow.separation.module import predict_song
-from instglow.separation.presets import PRESETS, preset
-from instglow.separation.separator import SeparationEngine
+from instglow.separation.engine import SeparationEngine
+from instglow.separation.lightning import predict_song
+from instglow.separation.presets import preset, preset_names
 from instglow.training.interrupt import keyboard_interrupt
 
 REPORT = "separation.json"
@@ -174,7 +174,7 @@ def _parser(prog: str) -> Parser:
         metavar="DIR",
         help="stems go to DIR/<song>/<stem>.<format> (default: separated)",
     )
-    parser.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)}")
+    parser.add_argument("--preset", default="default", help=f"{', '.join(preset_names())}")
     parser.add_argument(
         "--format", choices=_SUBTYPES, default="wav", help="wav: 32-bit float; flac: 24 bits"
     )

@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-import instglow
+from instglow import plugins
 from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datamodule import SoloData
 from instglow.devices import available, resolve, trainer_options
@@ -19,7 +19,7 @@ from instglow.errors import ConfigError
 from instglow.training.averaging import WeightAverage
 from instglow.training.base import TrainingRun
 from instglow.training.callbacks import Checkpoints, Publish
-from instglow.training.dashboard import Dashboard
+from instglow.training.configs import class_path, configs, find_config
 from instglow.training.discrimination import Discrimination
 from instglow.training.early_stop import EarlyStop
 from instglow.training.interrupt import keyboard_interrupt
@@ -35,6 +35,8 @@ def run(argv: list[str], prog: str) -> None:
     parser_kwargs = {
         name: {"default_config_files": [str(defaults)]} for name in ("fit", "validate", "test")
     }
+    # a configuration can then name these by their class alone, and --help lists them
+    list(plugins.available("instglow.sources"))
     with keyboard_interrupt() as interrupt:
         _TrainCLI(
             TrainingRun,
@@ -97,12 +99,8 @@ class _TrainCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStop, "early_stop")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(Publish, "publish")
-        parser.add_lightning_class_args(Dashboard, "dashboard")
-
-
-def class_path(kind: type) -> str:
-    """What a configuration calls a class."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+        for name, callback in plugins.available("instglow.callbacks"):
+            parser.add_lightning_class_args(callback, name)
 
 
 class RunConfig(SaveConfigCallback):
@@ -122,36 +120,18 @@ class RunConfig(SaveConfigCallback):
             )
 
 
-def configs() -> Path:
-    """The folder of the configurations that come with InstGlow."""
-    package = Path(instglow.__file__).parent
-    checkout = package.parent / "configs"
-    return checkout if checkout.is_dir() else package / "configs"
-
-
 def _find_configs(argv: list[str]) -> list[str]:
     """Replace names of configurations that the working directory lacks by ours."""
     found, is_value = [], False
     for word in argv:
         option, equals, value = word.partition("=")
         if is_value:
-            word = _find_config(word)
+            word = find_config(word)
         elif equals and option in ("--config", "-c"):
-            word = f"{option}={_find_config(value)}"
+            word = f"{option}={find_config(value)}"
         is_value = word in ("--config", "-c")
         found.append(word)
     return found
-
-
-def _find_config(name: str) -> str:
-    if Path(name).is_file():
-        return name
-    ours = configs() / name
-    if not ours.is_file():
-        folder = configs()
-        there = ", ".join(sorted(str(path.relative_to(folder)) for path in folder.rglob("*.yaml")))
-        raise ConfigError(f"no configuration {name!r}, and none of that name among ours: {there}")
-    return str(ours)
 
 
 def _quiet() -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from instglow import plugins
 from instglow.data.musdb import STEMS, SUFFIX, musdb_songs
 from instglow.data.slakh import slakh_songs, track_folders
 from instglow.data.songs import SongSet
 from instglow.data.stems import MIXTURE, SUFFIXES, folder_songs
 from instglow.errors import DataError
 
+GROUP = "instglow.datasets"
+"""Entry points of further ones, each a function from a folder and the name of a split to a
+`SongSet`, or to None where the folder holds something else."""
+
 _SLAKH_SPLITS = ("train", "validation", "test", "omitted")
 
 
 def open_dataset(path: Path, split: str = "test") -> SongSet:
-    """MUSDB18, MUSDB18-HQ, Slakh2100, or a folder of songs.
+    """MUSDB18, MUSDB18-HQ, Slakh2100, a folder of songs, or what an installed package reads.
 
     Args:
         path: of the dataset; see `musdb_songs`, `slakh_songs` and `folder_songs`.
@@ -27,16 +32,20 @@ def open_dataset(path: Path, split: str = "test") -> SongSet:
     if not path.is_dir():
         what = "a file, not a folder" if path.exists() else "no such folder"
         raise DataError(f"{path}: {what}; name the folder of a dataset")
+    for _, opened in plugins.available(GROUP):
+        songs: SongSet | None = opened(path, split)
+        if songs is not None:
+            return songs
     if _is_musdb(path):
         return musdb_songs(path, split)
     if any(track_folders(folder) for folder in (path, *(path / name for name in _SLAKH_SPLITS))):
         return slakh_songs(path, split)
     if any(file.suffix.lower() in SUFFIXES for file in path.glob("*/*")):
         return folder_songs(path)
-    songs = ", ".join(f"{name}.wav" for name in (*STEMS, MIXTURE))
+    files = ", ".join(f"{name}.wav" for name in (*STEMS, MIXTURE))
     raise DataError(
         f"{path}: no dataset in it; looked for MUSDB18 ({{train,test}}/*{SUFFIX}), "
-        f"MUSDB18-HQ ({{train,test}}/<song>/ with {songs}), "
+        f"MUSDB18-HQ ({{train,test}}/<song>/ with {files}), "
         f"Slakh2100 ([<split>/]TrackNNNNN/metadata.yaml) and songs (<song>/<stem>.wav or .flac)"
     )
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import torch
 
+from instglow import plugins
 from instglow.errors import ConfigError
 from instglow.evaluation.bounds import IdealMagnitude, IdealRatioMask, Mixture, MixtureShare
 from instglow.evaluation.method import Method
 from instglow.evaluation.source_only import SourceOnly
-from instglow.evaluation.supervised import supervised
-from instglow.networks import NETWORKS
 from instglow.registry import Registry
 from instglow.separation.presets import Preset, preset
 from instglow.separation.search import OnStep
@@ -26,18 +25,16 @@ BOUNDS: dict[str, Callable[[], Method]] = {
     bound.name: bound for bound in (Mixture, MixtureShare, IdealRatioMask, IdealMagnitude)
 }
 
-SOURCE_ONLY = {
-    # name -> (preset, the name of a stem's prior)
-    "fast": ("fast", "{stem}"),
-    "paper": ("paper", "{stem}"),
-    "paper-map": ("paper-map", "{stem}"),
-    "musicglow": ("paper", "musicglow"),
-    "gan-prior": ("gan-prior", "{stem}-gan"),
-    "lq-vae": ("lq-vae", "{stem}-lq-vae"),
-    "nmf": ("nmf", "{stem}-nmf"),
-}
+GROUP = "instglow.methods"
+"""Entry points of further ones, each a function from a `Request` to a `Method`."""
 
-METHODS = (OWN, *SOURCE_ONLY, *NETWORKS, *BOUNDS)
+_OTHER_PRIORS = {"fast": "{stem}", "paper": "{stem}", "paper-map": "{stem}", "nmf": "{stem}-nmf"}
+"""Preset, and name of a method -> the name of a stem's prior."""
+
+
+def method_names() -> list[str]:
+    """Ours, those of installed packages, then the bounds."""
+    return list(dict.fromkeys((OWN, *_OTHER_PRIORS, *plugins.offered(GROUP), *BOUNDS)))
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,10 @@ class Request:
 
     Args:
         registry: of the priors.
-        priors: stem -> prior, as the user chose; other methods than ours have priors of their own.
+        priors: stem -> prior, as the user chose; other families have priors of their own.
         preset: of our method.
         adapt: applied to the preset of every method that searches, for steps and rates asked for.
-        weights: network -> checkpoint; without it the newest run, or the package's own weights.
+        weights: method -> checkpoint; what it is without one is the method's to say.
         root: folder that has `runs/`.
         device: where to compute.
         on_step: told of the progress of a search.
@@ -72,25 +69,34 @@ def method(name: str, request: Request) -> Method:
         ConfigError: for another name; lists the near ones.
         DependencyError: for a network without weights.
     """
+    if name == OWN:
+        return source_only(name, request, request.preset, "{stem}")
+    if name in _OTHER_PRIORS:
+        return source_only(name, request, name, _OTHER_PRIORS[name])
     if name in BOUNDS:
         return BOUNDS[name]()
-    if name in NETWORKS:
-        return supervised(name, request.weights.get(name), request.root, request.device)
-    if name == OWN:
-        chosen, how, naming = request.priors, request.preset, "{stem}"
-    elif name in SOURCE_ONLY:
-        how, naming = SOURCE_ONLY[name]
-        # the paper's search is run with the user's priors; the others' are of another family
-        chosen = request.priors if naming == "{stem}" else {}
-    else:
-        near = difflib.get_close_matches(name, METHODS) or METHODS
+    if name not in plugins.offered(GROUP):
+        near = difflib.get_close_matches(name, method_names()) or method_names()
         raise ConfigError(f"no method {name!r}; there are: {', '.join(near)}")
+    found: Method = plugins.load(GROUP, name)(request)
+    return found
+
+
+def source_only(name: str, request: Request, how: str, naming: str) -> SourceOnly:
+    """A method that searches over priors.
+
+    Args:
+        name: of the method.
+        request: what it is built from.
+        how: preset.
+        naming: the prior of a stem; the user's choice counts for priors named as their stems.
+    """
     return SourceOnly(
         name,
         request.adapt(preset(how)),
         how,
         request.registry,
-        chosen,
+        request.priors if naming == "{stem}" else {},
         naming,
         request.device,
         request.on_step,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from instglow.errors import OutputError
 from instglow.evaluation.bss import Scores
+from instglow.files import write_text
 
 
 @dataclass
@@ -76,30 +75,6 @@ def save(path: Path, result: SongResult) -> None:
     segments = {start: result.segments[start] for start in sorted(result.segments, key=float)}
     text = json.dumps({"name": result.name, "key": result.key, "segments": segments}, indent=1)
     write_text(path, text + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all.
-
-    Raises:
-        OutputError: where it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from error
-
-
-def check_writable(path: Path) -> None:
-    """An OutputError where `write_text` would find no place to write to."""
-    place = path.absolute().parent
-    while not place.exists():
-        place = place.parent
-    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
-        raise OutputError(f"cannot write {path}; name another place")
 
 
 def _median(values: list[float | None]) -> float | None:

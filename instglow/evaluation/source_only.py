@@ -12,9 +12,9 @@ from torch import Tensor
 from instglow.api import load_priors
 from instglow.evaluation.method import Segment
 from instglow.registry import Registry
+from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import Preset
 from instglow.separation.search import OnStep
-from instglow.separation.separator import SeparationEngine
 
 
 class SourceOnly:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from instglow import plugins
 from instglow.errors import ConfigError
 from instglow.separation.annealing import AnnealedSearch, Annealing
-from instglow.separation.code_search import CodeSearch
 from instglow.separation.refine import MixturePhase, RatioMask, Refinement
 from instglow.separation.search import LatentSearch, Search
 
@@ -37,11 +37,6 @@ PRESETS = {
     "nmf": Preset(
         LatentSearch("kl", steps=100, learning_rate=0.1, relative=True, signed=False), RatioMask()
     ),
-    # Zhu et al. (2022), section IV, for "GAN-prior": projected gradient descent on the
-    # reconstruction objective. A cube takes larger steps than a flow; 100 nearly converge
-    "gan-prior": Preset(LatentSearch("kl", steps=150, learning_rate=0.05), MixturePhase()),
-    # Mancusi et al. (2021): two sources, priors of one codec
-    "lq-vae": Preset(CodeSearch(), MixturePhase()),
     # Denoisers alone: a twentieth of the time of a latent search, and no gradients. More steps take
     # more from sources that are quiet: docs/priors.md
     "fast": Preset(Annealing(steps=10), RatioMask()),
@@ -61,8 +56,22 @@ PRESETS = {
 }
 
 
+GROUP = "instglow.presets"
+"""Entry points of further ones."""
+
+
+def preset_names() -> list[str]:
+    """Ours, then those of installed packages."""
+    return list(dict.fromkeys((*PRESETS, *plugins.offered(GROUP))))
+
+
 def preset(name: str) -> Preset:
     """By name, or a ConfigError that lists them."""
-    if name not in PRESETS:
-        raise ConfigError(f"preset {name!r} is not one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    if name not in plugins.offered(GROUP):
+        raise ConfigError(f"preset {name!r} is not one of {', '.join(preset_names())}")
+    found = plugins.load(GROUP, name)
+    if not isinstance(found, Preset):
+        raise ConfigError(f"preset {name!r} of an installed package is no Preset, but {found!r}")
+    return found

@@ -15,8 +15,8 @@ from instglow.audio.frontend import Frontend
 from instglow.cli import from_recordings, train
 from instglow.cli.main import main
 from instglow.families.glow import GlowPrior
-from instglow.families.spec_gan import SpecGANPrior
 from instglow.registry import Layer, Registry
+from instglow.rivals.families.spec_gan import SpecGANPrior
 from instglow.training.module import PriorTraining
 
 RATE = 8000

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from instglow import plugins
 from instglow.audio.frontend import Frontend
-from instglow.families import families, family
+from instglow.families import family
 from instglow.prior import Prior, Trainable
 from instglow.registry import Registry
 from instglow.registry.layer import Layer
@@ -22,7 +23,7 @@ SMALL = {
     "gan": {"latent_size": 6, "width": 2, "layers": 2, "block": 8, "level": 0.1},
 }
 SHIPPED = Registry([Layer(Path(__file__).parents[2] / "priors", "shipped", read_only=True)])
-MEMBERS = [f"family {name}" for name in sorted(families())] + [
+MEMBERS = [f"family {name}" for name in plugins.offered("instglow.families")] + [
     f"prior {entry.name}" for entry in SHIPPED.list()
 ]
 

@@ -9,7 +9,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
-import instglow.data.synthesised as synthesised
+import instglow.synthesis.synthesised as synthesised
 from instglow.data.cache import Cache
 from instglow.data.loading import load
 from instglow.data.musdb import STEMS, MusdbStem

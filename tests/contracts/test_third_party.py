@@ -134,8 +134,8 @@ def level(wave: numpy.ndarray, hertz: float) -> float:
 def test_without_the_package_its_prior_is_one_line_that_says_what_is_missing(project):
     said = run(project, *separate("-o", "none"), installed=False, status=2)
     assert re.fullmatch(
-        r"instglow: no family 'constant-spectrum'; there are: .*glow.*; the package that brings "
-        r"it may have to be installed\n",
+        r"instglow: no 'constant-spectrum' among the families; there are: .*glow.*; is the package "
+        r"that brings it missing\?\n",
         said,
     )
     assert not (project / "none").exists()

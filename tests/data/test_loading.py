@@ -5,13 +5,13 @@ import soundfile
 import torch
 
 import instglow.data.loading as loading
-from instglow.data.band import BandData
 from instglow.data.cache import Cache
 from instglow.data.datamodule import SoloData
 from instglow.data.loading import load
 from instglow.data.recording import Recording
 from instglow.data.solo import SoloFolder
 from instglow.errors import DataError
+from instglow.rivals.band import BandData
 
 RATE = 8000
 

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 from instglow.audio.frontend import Frontend
 from instglow.data.segments import Gate
 from instglow.errors import ConfigError, DataError, OutputError
-from instglow.evaluation.boxplot import draw, write_boxplot
 from instglow.evaluation.likelihood import (
     LikelihoodTable,
     NotDiscriminative,
@@ -20,6 +19,7 @@ from instglow.evaluation.likelihood import (
 from instglow.evaluation.solos import Quota, SoloSet, Take, cut, open_solos
 from instglow.families.glow import GlowPrior
 from instglow.families.nmf import NMFPrior
+from instglow.pages.boxplot import draw, write_boxplot
 from instglow.prior import Decoded, Prior
 from instglow.training.module import PriorTraining
 

@@ -3,10 +3,10 @@ import torch
 
 from instglow.audio.frontend import Frontend
 from instglow.errors import ConfigError
-from instglow.families.conditional_glow import ConditionalGlowPrior
 from instglow.families.denoiser import Denoiser
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
+from instglow.rivals.families.conditional_glow import ConditionalGlowPrior
 from instglow.training.module import PriorTraining
 
 FRONTEND = Frontend(8000, 64, 16)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from instglow import plugins
 from instglow.audio.frontend import Frontend
 from instglow.errors import (
     CardError,
@@ -19,7 +20,7 @@ from instglow.errors import (
     RegistryError,
     WeightsError,
 )
-from instglow.families import families, family
+from instglow.families import family
 from instglow.prior import Decoded, Prior
 from instglow.registry import Layer, Registry, Source
 from instglow.registry import layer as layer_module
@@ -327,7 +328,7 @@ def test_missing_weights(registry):
             "family: toy",
             "family: tox",
             RegistryError,
-            "no family 'tox'; near: toy; the package that brings it may have to be installed",
+            "no 'tox' among the families; near: toy; is the package that brings it missing?",
         ),
         ("name: bass", "name: cello", CardError, "field 'name' is 'cello', the folder is 'bass'"),
         ("format: 1", "format: 2", CardError, "format 2 is newer than this InstGlow (format 1)"),
@@ -535,7 +536,7 @@ def test_of_two_processes_that_add_at_once_one_wins(registry):
 
 
 def test_families_are_found_by_entry_point():
-    assert set(families()) == {"toy", "absent", "odd"}
+    assert set(plugins.offered("instglow.families")) == {"toy", "absent", "odd"}
     assert family("toy") is ToyPrior
 
 
@@ -544,12 +545,12 @@ def test_families_are_found_by_entry_point():
     [
         (
             "glowworm",
-            "no family 'glowworm'; there are: absent, odd, toy; the package that brings it may "
-            "have to be installed",
+            "no 'glowworm' among the families; there are: absent, odd, toy; is the package that "
+            "brings it missing?",
         ),
         (
             "absent",
-            "family 'absent' (no_such_package_at_all:Prior) cannot be imported: "
+            "'absent' of the families (no_such_package_at_all:Prior) cannot be imported: "
             "ModuleNotFoundError: No module named 'no_such_package_at_all'; "
             "repair or reinstall its package",
         ),

@@ -1,6 +1,0 @@
-"""The listening page: methods side by side, to hear, see and compare."""
-
-from instglow.evaluation.page.exhibit import Exhibit, Heard
-from instglow.evaluation.page.write import check_page, write_page
-
-__all__ = ["Exhibit", "Heard", "check_page", "write_page"]

@@ -1,0 +1,154 @@
+"""The listening page into a folder: it opens in any browser, without a server or a network."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from instglow.audio.stems import write
+from instglow.errors import OutputError
+from instglow.pages.listening.exhibit import Exhibit
+from instglow.pages.listening.html import GENERATOR, Cell, Section, page
+from instglow.pages.listening.names import FileNames
+from instglow.pages.listening.spectrogram import decibels, save
+
+_INDEX, _AUDIO, _PICTURES = "index.html", "audio", "spectrograms"
+_STAGING = ".instglow-page"  # inside the folder: on its disk, so that moving is renaming
+_TRUTH = "true stems"
+
+
+def write_page(folder: Path, title: str, exhibits: Iterable[Exhibit], summary: str = "") -> Path:
+    """Write index.html, audio/ and spectrograms/; nothing of it shows before all is there.
+
+    Recordings are 16 bit flac: what is beyond full scale is clipped. A stem that is not finite is
+    named as such instead.
+
+    Args:
+        folder: made if missing; an earlier page in it is replaced, other files beside one stay.
+        title: heading of the page.
+        exhibits: consumed one by one, so that one song is in memory at a time.
+        summary: plain text under the title, with blank lines between paragraphs; Markdown tables
+            become tables.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        OutputError: the folder holds something that is no listening page, or cannot be written.
+    """
+    folder = Path(folder)
+    staging = folder / _STAGING
+    with _as_output_error(folder):
+        check_page(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+        staging.mkdir()
+    try:
+        # A loop would still hold one song while the next is made; map holds none.
+        sections = list(map(functools.partial(_lay_out, staging, FileNames()), exhibits))
+        text = page(title, summary, sections)
+        with _as_output_error(folder):
+            # A file's name may hold what UTF-8 cannot: half a surrogate pair.
+            (staging / _INDEX).write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+            _publish(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder / _INDEX
+
+
+@contextlib.contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path} ({error.strerror or error}); make room or choose another folder"
+        ) from None
+
+
+def check_page(folder: Path) -> None:
+    """An OutputError where `write_page` would not replace what is in the folder."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder; choose another folder")
+    there = sorted(path.name for path in folder.iterdir() if path.name != _STAGING)
+    if not there:
+        return
+    index = folder / _INDEX
+    if not index.is_file() or GENERATOR.encode() not in index.read_bytes():
+        raise OutputError(
+            f"{folder} holds '{there[0]}' and no listening page of InstGlow; "
+            "choose another folder, or an empty one"
+        )
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    # The index first: killed after that, the folder is still known as ours and is replaced.
+    (staging / _INDEX).replace(folder / _INDEX)
+    for name in (_AUDIO, _PICTURES):
+        if (folder / name).exists():
+            (folder / name).rename(staging / f"{name}.old")
+        if (staging / name).exists():
+            (staging / name).rename(folder / name)
+
+
+def _lay_out(staging: Path, names: FileNames, exhibit: Exhibit) -> Section:
+    """Recordings and pictures of one song into files, and what the page says of them."""
+    shelf = _Shelf(staging, exhibit, names.new(exhibit.song))
+    stems = list(dict.fromkeys([*exhibit.truth, *(s for h in exhibit.heard for s in h.stems)]))
+    columns = [_TRUTH] if exhibit.truth else []
+    columns += [heard.method for heard in exhibit.heard]
+    return Section(
+        anchor=f"song-{shelf.name}",
+        song=exhibit.song,
+        mixture=shelf.cell({"mixture": exhibit.mixture}, "mixture", "", "the mixture"),
+        columns=columns,
+        rows={stem: _row(shelf, exhibit, stem) for stem in stems},
+    )
+
+
+def _row(shelf: _Shelf, exhibit: Exhibit, stem: str) -> list[Cell]:
+    cells = [shelf.cell(exhibit.truth, stem, _TRUTH, f"true {stem}")] if exhibit.truth else []
+    for heard in exhibit.heard:
+        description = f"{stem} by {heard.method}"
+        scores = heard.scores.get(stem)
+        cells.append(shelf.cell(heard.stems, stem, heard.method, description, scores))
+    return cells
+
+
+class _Shelf:
+    """The files of one song, named and coloured alike."""
+
+    def __init__(self, staging: Path, exhibit: Exhibit, name: str) -> None:
+        self.name = name
+        self._staging, self._song, self._sample_rate = staging, exhibit.song, exhibit.sample_rate
+        self._files = FileNames()
+        self._brightest = float(decibels(exhibit.mixture, exhibit.sample_rate).max())
+
+    def cell(
+        self,
+        stems: Mapping[str, Tensor],
+        stem: str,
+        label: str,
+        description: str,
+        scores: Mapping[str, float | None] | None = None,
+    ) -> Cell:
+        description = f"{description}, {self._song}"
+        if stem not in stems:
+            return Cell(label, description, reason="no such stem")
+        wave = stems[stem]
+        if not bool(wave.isfinite().all()):
+            return Cell(label, description, scores=scores, reason="not a number: nothing to hear")
+        file = f"{self.name}/{self._files.new(f'{label}-{stem}')}"
+        audio, picture = f"{_AUDIO}/{file}.flac", f"{_PICTURES}/{file}.png"
+        write(self._staging / audio, wave, self._sample_rate, "PCM_16")
+        with _as_output_error(self._staging / picture):
+            (self._staging / picture).parent.mkdir(parents=True, exist_ok=True)
+            save(self._staging / picture, decibels(wave, self._sample_rate), self._brightest)
+        return Cell(label, description, audio, picture, scores)

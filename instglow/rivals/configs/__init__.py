@@ -1,0 +1,1 @@
+"""Configurations of `instglow fit` that train the rivals."""

@@ -1,0 +1,1 @@
+"""Families of priors that the paper compares with."""

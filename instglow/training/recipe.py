@@ -1,0 +1,277 @@
+"""`instglow add-prior NAME --data DIR`: a new prior from a folder of recordings, by one command.
+
+It is `instglow fit` with the choices made: sizes from `configs/`, as many steps as fit into the
+minutes given, no dashboards, and an interrupted run is found again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+
+from instglow.audio.frontend import Frontend
+from instglow.data.solo import SoloFolder
+from instglow.devices import resolve, trainer_options
+from instglow.errors import ConfigError, OutputError
+from instglow.files import write_text
+from instglow.prior import Prior, Trainable
+from instglow.registry import Registry
+from instglow.registry.runs import RUNS, next_number
+from instglow.training.configs import class_path, configs
+
+Fit = Callable[[list[str]], None]
+
+ORDER = "order.yaml"
+"""In the folder of a run that is not registered yet: what was asked for, as `fit` reads it."""
+LAST = "last.ckpt"
+
+INSTRUMENTS = ("bass", "drums", "guitar", "other", "piano", "vocals")
+"""Those with a file of their own in `configs/`."""
+
+EPOCH = 250
+"""Steps between two measurements on the recordings held out; an interrupted run loses no more."""
+MOST, MOST_FROM_ANOTHER = 24, 8
+"""Epochs. A prior that starts from another's weights is there sooner, and forgets less."""
+RATE_FROM_ANOTHER = 5e-4
+"""Learning rate that does not wipe out what the other prior knows."""
+SECONDS, BATCH, GPU_BATCH = 2.0, 8, 32
+HELD_OUT_BATCHES = 50
+"""Measured on at most, so that a large collection does not spend its minutes on that."""
+PATIENCE = 4
+"""Measurements without a new best after which a run ends early."""
+TRIALS, OVERHEAD = 4, 1.35
+"""Steps that are timed, and what a run takes besides: augmentation, Adam, measuring."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `add-prior --data` was asked for.
+
+    Args:
+        name: of the prior.
+        data: folder of its recordings.
+        init: the prior to start from.
+        minutes: to train for, about.
+        device: to train on, for `instglow.devices.resolve`.
+        registry: folder to register in; None for the first that can be written.
+        licence, trained_on: for the card.
+        replace: whether a prior of that name may be replaced.
+
+    Raises:
+        ConfigError: for no minutes, or a device that this machine lacks.
+    """
+
+    name: str
+    data: Path
+    init: str | None
+    minutes: float
+    device: str
+    registry: Path | None
+    licence: str
+    trained_on: tuple[str, ...]
+    replace: bool
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf:
+            raise ConfigError(f"--minutes {self.minutes} is no time to train in; give 1 or more")
+        resolve(self.device)
+
+    @property
+    def looked_up(self) -> Path | None:
+        """Where `init` is looked for first; a registry that is yet to be made holds nothing."""
+        return self.registry if self.registry and self.registry.is_dir() else None
+
+    @property
+    def base(self) -> Path:
+        """Our configuration of the instrument, or that of any."""
+        name = self.name if self.name in INSTRUMENTS else "instrument"
+        return configs() / f"{name}.yaml"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it will be trained on a GPU of CUDA."""
+        return resolve(self.device).type == "cuda"
+
+
+def train_prior(order: Order, fit: Fit) -> None:
+    """Train and register; go on with an interrupted run of the same order.
+
+    Args:
+        order: what was asked for.
+        fit: `instglow fit` with these words after it.
+
+    Raises:
+        DataError: for a folder without recordings.
+        PriorExists: for a name that is taken.
+        ConfigError: for an `init` that does not fit, an unfinished run of another order, or one
+            that runs now.
+        OutputError: where no run can be kept.
+    """
+    recordings = len(list(SoloFolder(str(order.data)).everything()))
+    if not order.replace:
+        Registry.default(order.registry).require_free(
+            order.name, "pass --replace to replace it when training ends, or choose another name"
+        )
+    prior = _prior(order)
+    runs = Path(RUNS) / order.name
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        alone = FileLock(runs / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another add-prior trains {order.name!r} in {runs} now; wait for it, or work in "
+            "another folder"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {runs}: {error.strerror}; work in a folder that can be written to"
+        ) from error
+    with alone:
+        _run(order, prior, runs, recordings, fit)
+
+
+def _run(order: Order, prior: Trainable, runs: Path, recordings: int, fit: Fit) -> None:
+    print(
+        f"training {order.name!r} on {recordings} recordings in {order.data}, some of them held "
+        "out" + (f", starting from {order.init!r}" if order.init else ""),
+        flush=True,
+    )
+    folder = _unfinished(order, prior, runs)
+    if folder:
+        print(f"going on with {folder}", flush=True)
+        resume = ["--ckpt_path", str(folder / LAST)]
+    else:
+        epochs, minutes = _affordable(order, prior)
+        print(f"at most {epochs * EPOCH} steps, about {minutes:.0f} minutes", flush=True)
+        folder, resume = next_number(runs), []
+        configuration = _configuration(order, prior, epochs, folder)
+        write_text(folder / ORDER, yaml.safe_dump(configuration, sort_keys=False))
+    configurations = ["--config", str(order.base), "--config", str(folder / ORDER)]
+    fit([*configurations, *resume])
+    (folder / ORDER).unlink()
+
+
+def _unfinished(order: Order, prior: Prior, runs: Path) -> Path | None:
+    """The folder of an interrupted run that can be gone on with.
+
+    Raises:
+        ConfigError: for one of another order, or one whose checkpoint is damaged.
+    """
+    for path in runs.glob(f"*/{ORDER}"):
+        if not (path.parent / LAST).is_file():
+            path.unlink()  # it came to no checkpoint
+            continue
+        before = yaml.safe_load(path.read_text())
+        now = _configuration(order, prior, before["trainer"]["max_epochs"], path.parent)
+        for what, section, key in (
+            ("--data", "data", "source"),
+            ("--init", "model", "init"),
+            ("configuration of the prior", "model", "prior"),
+        ):
+            if before[section][key] != now[section][key]:
+                raise ConfigError(
+                    f"the unfinished run in {path.parent} has another {what} "
+                    f"({before[section][key]}, not {now[section][key]}): give that to go on with "
+                    "it, or delete the folder"
+                )
+        try:
+            torch.load(path.parent / LAST, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # torch raises a dozen types for a damaged file
+            raise ConfigError(
+                f"the unfinished run in {path.parent} has a damaged {LAST}; delete the folder"
+            ) from error
+        return path.parent
+    return None
+
+
+def _affordable(order: Order, prior: Trainable) -> tuple[int, float]:
+    """Epochs that fit into the minutes, from the time of a few steps on this machine, and minutes
+    that they will take."""
+    device = resolve(order.device)
+    prior.to(device).train()
+    samples = prior.frontend.segment(SECONDS)
+    wave = 0.1 * torch.randn(GPU_BATCH if order.on_gpu else BATCH, samples, device=device)
+    magnitude = prior.frontend.magnitude(wave)
+    started = 0.0
+    for trial in range(TRIALS + 1):
+        if trial == 1:  # the first also allocates and initialises
+            started = time.perf_counter()
+        loss = prior.loss(magnitude)["loss"]
+        loss.backward()
+        loss.item()  # waits for a GPU
+    each = EPOCH * OVERHEAD * (time.perf_counter() - started) / TRIALS / 60
+    most = MOST_FROM_ANOTHER if order.init else MOST
+    epochs = max(1, round(min(most, order.minutes / each)))
+    return epochs, epochs * each
+
+
+def _prior(order: Order) -> Trainable:
+    """The prior to start from, or one as our configuration has it, its weights random."""
+    if order.init:
+        other = Registry.default(order.looked_up).load(order.init)
+        if not isinstance(other, Trainable) or "instruments" in other.architecture:
+            raise ConfigError(
+                f"prior {order.init!r} is of the family {other.family!r}, which does not learn one "
+                "instrument from its recordings; name another as --init, or none"
+            )
+        return other
+    described = yaml.safe_load(order.base.read_text())["model"]["prior"]
+    module, _, name = described["class_path"].rpartition(".")
+    arguments = dict(described["init_args"])
+    prior: Trainable = getattr(import_module(module), name)(
+        Frontend(**arguments.pop("frontend")), **arguments
+    )
+    return prior
+
+
+def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dict[str, Any]:
+    """The order as a configuration of `instglow fit`, on top of that of its base."""
+    batch = GPU_BATCH if order.on_gpu else BATCH
+    # what our configuration has and the other prior lacks would be added to it
+    architecture = {"denoiser": None} if order.init and prior.family == "glow" else {}
+    frontend = {"frontend": prior.frontend.to_dict()}
+    solos = {"folder": str(order.data.resolve())}
+    return {
+        "model": {
+            "instrument": order.name,
+            "prior": {
+                "class_path": class_path(type(prior)),
+                "init_args": {**frontend, **architecture, **prior.architecture},
+            },
+            "init": order.init,
+            "registry": str(order.looked_up.resolve()) if order.looked_up else None,
+            **({"learning_rate": RATE_FROM_ANOTHER} if order.init else {}),
+            **({} if prior.denoises else {"clutter": None}),
+        },
+        "data": {
+            "source": {"class_path": class_path(SoloFolder), "init_args": solos},
+            "seconds": SECONDS,
+            "batch_size": batch,
+            "segments_per_epoch": EPOCH * batch,
+        },
+        "trainer": {
+            "max_steps": epochs * EPOCH,
+            "max_epochs": epochs,  # for the progress shown
+            "limit_val_batches": HELD_OUT_BATCHES,
+            **trainer_options(resolve(order.device)),
+            "logger": False,
+            "enable_model_summary": False,
+        },
+        "early_stop": {"patience": PATIENCE},
+        "checkpoint": {"folder": str(folder)},
+        "publish": {
+            "replace": order.replace,
+            "registry": str(order.registry.resolve()) if order.registry else None,
+            "licence": order.licence,
+            "trained_on": [{"name": t, "licence": order.licence} for t in order.trained_on],
+        },
+    }
