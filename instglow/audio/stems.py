@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +11,7 @@ import soundfile
 from torch import Tensor
 
 from instglow.errors import OutputError
+from instglow.files import Staged, as_output_error, check_writable
 
 _FORMATS = {".wav": "RF64", ".flac": "FLAC"}
 _RF64_AUTO_DOWNGRADE = 0x1210  # sndfile.h: on closing, write a plain wav header where 4 GiB suffice
@@ -25,7 +24,7 @@ class StemWriter:
     files that had those names are as they were.
 
     Args:
-        paths: where each stem goes; `.wav` (RF64 beyond 4 GiB) or `.flac`.
+        paths: where each stem goes, all in one folder; `.wav` (RF64 beyond 4 GiB) or `.flac`.
         sample_rate: Hz.
         channels: of every stem.
         subtype: of soundfile: FLOAT (wav only), PCM_24 or PCM_16.
@@ -41,24 +40,25 @@ class StemWriter:
         overwrite: bool = False,
     ) -> None:
         assert len(set(paths.values())) == len(paths), f"two stems in one file: {paths}"
+        (folder,) = {Path(path).parent for path in paths.values()}
         self.paths = {stem: Path(path) for stem, path in paths.items()}
         self.sample_rate, self.channels, self.subtype = sample_rate, channels, subtype
         self.overwrite = overwrite
-        self._temporary: dict[Path, Path] = {}  # where it goes -> where it is written
+        self._staged = Staged(folder)
+        self._targets = [*self.paths.values()]
         self._files: dict[str, soundfile.SoundFile] = {}
-        self._created: list[Path] = []
         for path in self.paths.values():
             _check_target(path, subtype)
         self._refuse_existing(self.paths.values())
 
     def __enter__(self) -> StemWriter:
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._staged)
             for stem, path in self.paths.items():
                 with _as_output_error(path):
-                    self._open(stem, path)
-        except BaseException:
-            self._discard()
-            raise
+                    self._files[stem] = self._open(path)
+                stack.callback(_abandon, self._files[stem])
+            self._stack = stack.pop_all()
         return self
 
     def write(self, waves: Mapping[str, Tensor]) -> None:
@@ -72,8 +72,9 @@ class StemWriter:
 
     def add_text(self, path: Path, text: str) -> None:
         """Write a small file that is published with the stems or not at all."""
+        self._targets.append(path)
         with _as_output_error(path):
-            self._beside(path).write_text(text, encoding="utf-8")
+            (self._staged.new / path.name).write_text(text, encoding="utf-8")
 
     def __exit__(
         self,
@@ -81,69 +82,31 @@ class StemWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-        finally:
-            self._discard()  # nothing is left to discard once all is published
+        with self._stack:
+            if error is not None:
+                raise error
+            for stem, file in self._files.items():
+                with _as_output_error(self.paths[stem]):
+                    file.close()
+            self._refuse_existing(self._targets)  # someone else may have written there meanwhile
 
     def _refuse_existing(self, paths: Iterable[Path]) -> None:
         for path in paths:
             if not self.overwrite and path.exists():
                 raise OutputError(f"{path} exists already; use --overwrite or another folder")
 
-    def _open(self, stem: str, path: Path) -> None:
-        missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            self._created.append(folder)
-            folder.mkdir(exist_ok=True)
-        temporary = self._beside(path)
-        temporary.touch(exist_ok=False)  # libsndfile would not say why it cannot create a file
+    def _open(self, path: Path) -> soundfile.SoundFile:
+        new = self._staged.new / path.name
+        new.touch(exist_ok=False)  # libsndfile would not say why it cannot create a file
         format_ = _FORMATS[path.suffix.lower()]
         file = soundfile.SoundFile(
-            temporary, "w", self.sample_rate, self.channels, self.subtype, format=format_
+            new, "w", self.sample_rate, self.channels, self.subtype, format=format_
         )
-        self._files[stem] = file
         if format_ == "RF64":
             # soundfile has no public name for this; without it players that know no RF64
             # (browsers among them) refuse even the shortest stem.
             soundfile._snd.sf_command(file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
-
-    def _beside(self, path: Path) -> Path:
-        self._temporary[path] = _hidden(path)
-        return self._temporary[path]
-
-    def _publish(self) -> None:
-        for stem, file in self._files.items():
-            with _as_output_error(self.paths[stem]):
-                file.close()
-        self._refuse_existing(self._temporary)  # someone else may have written there meanwhile
-        replaced: list[Path] = []
-        with contextlib.ExitStack() as undo:
-            for path, temporary in self._temporary.items():
-                with _as_output_error(path):
-                    if path.exists():
-                        kept = _hidden(path)
-                        undo.callback(_put_back, kept, path)
-                        path.replace(kept)
-                        replaced.append(kept)
-                    else:
-                        undo.callback(path.unlink, missing_ok=True)
-                    temporary.replace(path)
-            undo.pop_all()  # from here on the new files stay, whatever happens
-        self._created.clear()
-        for kept in replaced:
-            kept.unlink()
-
-    def _discard(self) -> None:
-        for file in self._files.values():
-            with contextlib.suppress(soundfile.SoundFileError, OSError):
-                file.close()
-        for temporary in self._temporary.values():
-            temporary.unlink(missing_ok=True)
-        for folder in reversed(self._created):
-            with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
-                folder.rmdir()
+        return file
 
 
 def write(path: str | Path, wave: Tensor, sample_rate: int, subtype: str = "FLOAT") -> None:
@@ -151,16 +114,6 @@ def write(path: str | Path, wave: Tensor, sample_rate: int, subtype: str = "FLOA
     target = {"wave": Path(path)}
     with StemWriter(target, sample_rate, wave.shape[0], subtype, overwrite=True) as writer:
         writer.write({"wave": wave})
-
-
-def _hidden(path: Path) -> Path:
-    """A new name in the same folder."""
-    return path.with_name(f".instglow-{secrets.token_hex(6)}.part")
-
-
-def _put_back(kept: Path, path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # interrupted before it was moved away
-        kept.replace(path)
 
 
 def _check_target(path: Path, subtype: str) -> None:
@@ -172,23 +125,14 @@ def _check_target(path: Path, subtype: str) -> None:
             f"{path}: {path.suffix} cannot hold {subtype} samples; use PCM_24 or PCM_16"
             + ("" if format_ == "RF64" else ", or .wav")
         )
-    with _as_output_error(path):
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; remove it or choose another folder")
-        folder = next(f for f in (path.parent, *path.parent.parents) if f.exists())
-        if not folder.is_dir():
-            raise OutputError(f"{folder} is a file, not a folder; choose another folder")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"{folder}: no permission to write there; choose another folder")
+    check_writable(path)
 
 
-@contextlib.contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
-    """Whatever a disk can do wrong, in one line. AssertionError: soundfile's for a short write."""
-    try:
-        yield
-    except (soundfile.SoundFileError, OSError, AssertionError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip() or "disk full?"
-        raise OutputError(
-            f"cannot write {path} ({reason}); make room or choose another folder"
-        ) from None
+def _abandon(file: soundfile.SoundFile) -> None:
+    with contextlib.suppress(soundfile.SoundFileError, OSError):
+        file.close()
+
+
+def _as_output_error(path: Path) -> contextlib.AbstractContextManager[None]:
+    # AssertionError is soundfile's for a short write
+    return as_output_error(path, soundfile.SoundFileError, AssertionError)

@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from instglow.data.recording import Recording, to_int16
+from instglow.files import replacing
 
 USER = "user"
 """Stands for the user's cache folder, so that a stored configuration holds on other machines."""
@@ -129,15 +130,7 @@ def _write(path: Path, wave: Tensor, note: dict[str, Any]) -> None:
     assert len(content) == _HEADER + 2 * len(wave), (len(content), len(wave))
     sidecar = {**note, "sha256": hashlib.sha256(content).hexdigest()}
     # The note last: without it, or with an old one, an entry counts as none.
-    _replace(path, content)
-    _replace(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
-
-
-def _replace(path: Path, content: bytes | memoryview) -> None:
-    beside = path.with_name(f"{path.name}.part")  # what a killed run left there is overwritten
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(content)
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)  # a full disk: give the room back
-        raise
+    with replacing(path.with_suffix(".json")) as beside:
+        beside.write_text(json.dumps(sidecar, indent=1), encoding="utf-8")

@@ -71,7 +71,7 @@ def load(path: Path, name: str, key: str) -> SongResult:
 
 
 def save(path: Path, result: SongResult) -> None:
-    """Write under a temporary name, then rename."""
+    """Write the scores, or, where that fails, leave what was there."""
     segments = {start: result.segments[start] for start in sorted(result.segments, key=float)}
     text = json.dumps({"name": result.name, "key": result.key, "segments": segments}, indent=1)
     write_text(path, text + "\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from instglow.errors import OutputError
 from instglow.evaluation.likelihood import LikelihoodTable
+from instglow.files import as_output_error, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,15 +49,8 @@ def write_boxplot(table: LikelihoodTable, path: Path, title: str = "") -> None:
     kind = path.suffix.lower().removeprefix(".")
     drawn = BytesIO()
     draw(table, title).savefig(drawn, format=kind, dpi=200)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(drawn.getvalue())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with as_output_error(path), replacing(path) as beside:
+        beside.write_bytes(drawn.getvalue())
 
 
 def draw(table: LikelihoodTable, title: str = "") -> Figure:

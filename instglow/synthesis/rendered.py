@@ -20,6 +20,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from instglow.errors import DataError
+from instglow.files import as_output_error, replacing, write_text
 from instglow.synthesis.performance import (
     Part,
     Sound,
@@ -145,9 +146,7 @@ def render(
                 write_flac(path, wave * (peak / np.abs(wave).max()), sample_rate)
                 done[number] = _entry(number, part, start, length, sound, peak)
             manifest["recordings"] = [done[n] for n in sorted(done)]
-            partial = out_dir / ".manifest.json.partial"
-            partial.write_text(json.dumps(manifest, indent=1) + "\n")
-            partial.replace(out_dir / "manifest.json")
+            write_text(out_dir / "manifest.json", json.dumps(manifest, indent=1) + "\n")
         seconds += done[number]["seconds"] if number in done else 0.0
         refused = 0 if number in done else refused + 1
         if seconds >= 60 * minutes:
@@ -163,9 +162,8 @@ def render(
 
 def write_flac(path: Path, wave: NDArray[np.float32], sample_rate: int) -> None:
     """(samples,) full scale ±1 -> 16-bit mono FLAC; under its name only once it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    soundfile.write(partial, wave, sample_rate, format="FLAC", subtype="PCM_16")
-    partial.replace(path)
+    with as_output_error(path, soundfile.SoundFileError), replacing(path) as beside:
+        soundfile.write(beside, wave, sample_rate, format="FLAC", subtype="PCM_16")
 
 
 def _passages(

@@ -13,7 +13,9 @@ import soundfile
 from scipy.signal import fftconvolve
 
 from instglow.errors import DataError
+from instglow.files import write_text
 from instglow.synthesis.melodies import Melodies, Note
+from instglow.synthesis.rendered import write_flac
 from instglow.synthesis.speech import Speech, analyse, require_vocoder
 from instglow.synthesis.vocalist import Singer, sing_line
 
@@ -71,11 +73,10 @@ def sing(
         path = out_dir / f"{number:05}.flac"
         if path.name not in entries or not path.exists():
             wave, entry = _passage(recordings, melodies, seconds, sample_rate, rng)
-            unfinished = path.with_suffix(".part")
-            soundfile.write(unfinished, wave, sample_rate, format="FLAC", subtype="PCM_16")
-            unfinished.replace(path)
+            write_flac(path, wave, sample_rate)
             entries[path.name] = {"seconds": seconds, **entry}
-            _write(out_dir / "manifest.json", {"settings": settings, "passages": entries})
+            manifest = {"settings": settings, "passages": entries}
+            write_text(out_dir / "manifest.json", json.dumps(manifest, indent=2) + "\n")
         paths.append(path)
         total += seconds
     return paths
@@ -194,9 +195,3 @@ def _entries_so_far(out_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
                 "choose another folder"
             )
     return dict(entries)
-
-
-def _write(path: Path, manifest: dict[str, Any]) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(manifest, indent=2) + "\n")
-    unfinished.replace(path)

@@ -186,13 +186,13 @@ def test_a_seed_gives_one_result_and_an_interrupted_run_goes_on(
     assert [path.name for path in whole] == ["00000.flac", "00001.flac", "00002.flac"]
     begun = sing(speech_dir, None, tmp_path / "begun", 0.05, seed=3)
     written = begun[0].stat().st_mtime_ns
-    (tmp_path / "begun" / "00001.part").write_bytes(b"killed here")
+    (tmp_path / "begun" / ".00001.flac.part").write_bytes(b"killed here")
     resumed = sing(speech_dir, None, tmp_path / "begun", 0.2, seed=3)
     assert resumed[0].stat().st_mtime_ns == written
     assert [p.read_bytes() for p in resumed] == [p.read_bytes() for p in whole]
     texts = [(tmp_path / name / "manifest.json").read_text() for name in ("whole", "begun")]
     assert texts[0] == texts[1]
-    assert not list((tmp_path / "begun").glob("*.part"))
+    assert not list((tmp_path / "begun").glob(".*.part"))
     other = sing(speech_dir, None, tmp_path / "other", 0.05, seed=4)
     assert other[0].read_bytes() != whole[0].read_bytes()
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from instglow.audio.stems import write
 from instglow.errors import OutputError
+from instglow.files import STAGING, Staged, as_output_error
 from instglow.pages.listening.exhibit import Exhibit
 from instglow.pages.listening.html import GENERATOR, Cell, Section, page
 from instglow.pages.listening.names import FileNames
 from instglow.pages.listening.spectrogram import decibels, save
 
 _INDEX, _AUDIO, _PICTURES = "index.html", "audio", "spectrograms"
-_STAGING = ".instglow-page"  # inside the folder: on its disk, so that moving is renaming
 _TRUTH = "true stems"
 
 
@@ -42,33 +40,18 @@ def write_page(folder: Path, title: str, exhibits: Iterable[Exhibit], summary: s
         OutputError: the folder holds something that is no listening page, or cannot be written.
     """
     folder = Path(folder)
-    staging = folder / _STAGING
-    with _as_output_error(folder):
-        check_page(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-        staging.mkdir()
-    try:
+    check_page(folder)
+    with Staged(folder) as staged:
+        for name in (_AUDIO, _PICTURES):  # to replace those of an earlier page, even by nothing
+            (staged.new / name).mkdir()
         # A loop would still hold one song while the next is made; map holds none.
-        sections = list(map(functools.partial(_lay_out, staging, FileNames()), exhibits))
-        text = page(title, summary, sections)
-        with _as_output_error(folder):
+        sections = list(map(functools.partial(_lay_out, staged.new, FileNames()), exhibits))
+        with as_output_error(folder):
             # A file's name may hold what UTF-8 cannot: half a surrogate pair.
-            (staging / _INDEX).write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
-            _publish(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            (staged.new / _INDEX).write_text(
+                page(title, summary, sections), encoding="utf-8", errors="xmlcharrefreplace"
+            )
     return folder / _INDEX
-
-
-@contextlib.contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({error.strerror or error}); make room or choose another folder"
-        ) from None
 
 
 def check_page(folder: Path) -> None:
@@ -77,7 +60,7 @@ def check_page(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise OutputError(f"{folder} is a file, not a folder; choose another folder")
-    there = sorted(path.name for path in folder.iterdir() if path.name != _STAGING)
+    there = sorted(path.name for path in folder.iterdir() if path.name != STAGING)
     if not there:
         return
     index = folder / _INDEX
@@ -86,16 +69,6 @@ def check_page(folder: Path) -> None:
             f"{folder} holds '{there[0]}' and no listening page of InstGlow; "
             "choose another folder, or an empty one"
         )
-
-
-def _publish(staging: Path, folder: Path) -> None:
-    # The index first: killed after that, the folder is still known as ours and is replaced.
-    (staging / _INDEX).replace(folder / _INDEX)
-    for name in (_AUDIO, _PICTURES):
-        if (folder / name).exists():
-            (folder / name).rename(staging / f"{name}.old")
-        if (staging / name).exists():
-            (staging / name).rename(folder / name)
 
 
 def _lay_out(staging: Path, names: FileNames, exhibit: Exhibit) -> Section:
@@ -148,7 +121,7 @@ class _Shelf:
         file = f"{self.name}/{self._files.new(f'{label}-{stem}')}"
         audio, picture = f"{_AUDIO}/{file}.flac", f"{_PICTURES}/{file}.png"
         write(self._staging / audio, wave, self._sample_rate, "PCM_16")
-        with _as_output_error(self._staging / picture):
+        with as_output_error(self._staging / picture):
             (self._staging / picture).parent.mkdir(parents=True, exist_ok=True)
             save(self._staging / picture, decibels(wave, self._sample_rate), self._brightest)
         return Cell(label, description, audio, picture, scores)
