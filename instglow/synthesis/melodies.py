@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from instglow.errors import DataError, DependencyError
+from instglow.synthesis.pieces import Pieces
 
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 3, 5, 6, 7, 10))
 """Semitones above the tonic: major, minor, pentatonic, blues."""
@@ -45,7 +44,10 @@ class Melodies:
 
     Args:
         midi_dir: MIDI files, also in folders below; None for walks on scales alone.
-        pieces: names of the files in `midi_dir` to use; None for all.
+        pieces: paths of the files to use, relative to `midi_dir`; None for all.
+
+    Attributes:
+        pieces: the MIDI files; None without.
 
     Raises:
         DataError: there are no MIDI files, or not those.
@@ -53,29 +55,19 @@ class Melodies:
     """
 
     def __init__(self, midi_dir: Path | None, pieces: Sequence[str] | None = None) -> None:
-        self._files: list[Path] = []
-        self._lines: dict[Path, list[list[Note]]] = {}
-        if midi_dir is None:
-            return
-        found = {path.relative_to(midi_dir).as_posix(): path for path in midi_dir.rglob("*.mid*")}
-        missing = sorted(set(pieces or ()) - set(found))
-        if missing:
-            raise DataError(f"{midi_dir} has no {missing[0]!r}; choose from its {len(found)} files")
-        self._files = [found[name] for name in sorted(found if pieces is None else set(pieces))]
-        if not self._files:
-            raise DataError(f"{midi_dir} holds no MIDI file; leave it out to sing walks on scales")
-        _pretty_midi()
+        self.pieces = Pieces(midi_dir, pieces) if midi_dir else None
+        self._lines: dict[str, list[list[Note]]] = {}
 
     @property
     def names(self) -> list[str]:
         """Of the MIDI files drawn from."""
-        return [path.name for path in self._files]
+        return self.pieces.names if self.pieces else []
 
     def draw(self, seconds: float, middle: float, rng: np.random.Generator) -> list[Note]:
         """About `seconds` of notes within `COMPASS` semitones of `middle` (MIDI number)."""
         notes: list[Note] = []
-        if self._files and rng.random() < 0.6:
-            lines = self._read(self._files[rng.integers(len(self._files))])
+        if self.names and rng.random() < 0.6:
+            lines = self._read(self.names[rng.integers(len(self.names))])
             if lines:
                 notes = _excerpt(lines[rng.integers(len(lines))], seconds, rng)
         if not notes:
@@ -85,21 +77,16 @@ class Melodies:
         folded = [replace(note, pitch=_fold(note.pitch + shift, middle) + tuning) for note in notes]
         return _tie(_breathe(folded, seconds, rng), rng)
 
-    def _read(self, path: Path) -> list[list[Note]]:
-        """The top line of every instrument that can be sung; none if the file is damaged."""
-        if path not in self._lines:
-            try:
-                with warnings.catch_warnings():  # of tempo changes in odd tracks
-                    warnings.simplefilter("ignore")
-                    midi = _pretty_midi().PrettyMIDI(str(path))
-            except (OSError, ValueError, KeyError, IndexError, EOFError, TypeError):
-                midi = None
-            parts = [part for part in midi.instruments if not part.is_drum] if midi else []
+    def _read(self, name: str) -> list[list[Note]]:
+        """The top line of every instrument that can be sung; none if the file is unreadable."""
+        if name not in self._lines:
+            assert self.pieces
+            parts = [part for part in self.pieces.tracks(name) if not part.is_drum]
             lines = [_top_line(part.notes) for part in parts]
-            self._lines[path] = [
+            self._lines[name] = [
                 line for line in lines if len(line) > 15 and len({n.pitch for n in line}) > 3
             ]
-        return self._lines[path]
+        return self._lines[name]
 
 
 def _top_line(notes: Sequence[Any]) -> list[Note]:
@@ -201,13 +188,3 @@ def _tie(notes: list[Note], rng: np.random.Generator) -> list[Note]:
         joined = note.start - before.end < 0.02 and note.pitch != before.pitch
         tied.append(replace(note, tied=bool(joined and rng.random() < likely)))
     return tied
-
-
-def _pretty_midi() -> Any:
-    try:
-        import pretty_midi
-    except ImportError as error:
-        raise DependencyError(
-            "melodies from MIDI files need pretty_midi: pip install 'instglow[render]'"
-        ) from error
-    return pretty_midi

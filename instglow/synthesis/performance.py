@@ -1,9 +1,8 @@
-"""Parts of MIDI files, and how FluidSynth plays them with a SoundFont."""
+"""Parts of MIDI files, and how they are played with a SoundFont."""
 
 from __future__ import annotations
 
-import math
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import torch
 import torchaudio.functional as F
 from numpy.typing import NDArray
 
-from instglow.errors import ConfigError, DataError, DependencyError
+from instglow.errors import ConfigError
+from instglow.synthesis.pieces import read_midi
+from instglow.synthesis.synthesisers import DRUM_KIT, RATE, SYNTHESISERS, Events, channel
 
-DRUM_KIT = 128
-"""The number that a drum kit's SoundFont file has, beyond the 128 programs."""
 _LEAD_IN = 2.0  # s played before a passage and thrown away, so that tails and held notes are heard
 # Channel volume, pan and effect sends are chosen here; bank selects and resets would undo the
 # choice of the SoundFont.
@@ -116,18 +115,18 @@ def programs_of(instrument: str) -> Programs:
 
 
 def read_parts(midi_dir: Path, piece: str, instrument: str | None = None) -> list[Part]:
-    """The parts of one instrument, or all, in a MIDI file; DataError if the file is malformed."""
-    try:
-        import pretty_midi
-    except ImportError as error:
-        raise _missing("the package pretty_midi") from error
-    path = midi_dir / piece
-    try:
-        with warnings.catch_warnings():  # an odd order of its tracks does no harm
-            warnings.simplefilter("ignore", RuntimeWarning)
-            tracks = pretty_midi.PrettyMIDI(str(path)).instruments
-    except Exception as error:  # its parser raises whatever a malformed file leads it into
-        raise DataError(f"cannot read MIDI file {path}: {error!r}; repair or remove it") from error
+    """The parts of one instrument, or all, in a MIDI file.
+
+    Raises:
+        ConfigError: for an instrument that is none of `INSTRUMENTS`.
+        DataError: for a file that cannot be read.
+        DependencyError: where pretty_midi is not installed.
+    """
+    return parts_of(piece, read_midi(midi_dir / piece), instrument)
+
+
+def parts_of(piece: str, tracks: Sequence[Any], instrument: str | None = None) -> list[Part]:
+    """Those of a piece's tracks that have notes and, if one is named, are of an instrument."""
     parts = [Part(piece, number, track) for number, track in enumerate(tracks) if track.notes]
     if instrument is None:
         return parts
@@ -135,26 +134,29 @@ def read_parts(midi_dir: Path, piece: str, instrument: str | None = None) -> lis
 
 
 def perform(
-    part: Part, start: float, seconds: float, sound: Sound, sample_rate: int = 22050
+    part: Part,
+    start: float,
+    seconds: float,
+    sound: Sound,
+    sample_rate: int = 22050,
+    synthesiser: str = "rustysynth",
 ) -> NDArray[np.float32]:
-    """Play [start, start + seconds) of a part -> (samples,) mono, within full scale ±1."""
-    try:
-        import fluidsynth
-    except ImportError as error:  # pyfluidsynth without the library raises it too
-        raise _missing("the package pyfluidsynth and the FluidSynth library") from error
-    # The synthesiser reads samples of 44.1 kHz without a low-pass: at a lower rate they alias.
-    rate = sample_rate * math.ceil(44100 / sample_rate)
-    events = _events(part, start, seconds, sound)
-    for gain in (0.5, 0.05):
-        synth = fluidsynth.Synth(gain=gain, samplerate=float(rate))
-        try:
-            stereo = _play(synth, events, _LEAD_IN + seconds, sound, rate)
-        finally:
-            synth.delete()
+    """Play [start, start + seconds) of a part -> (samples,) mono, within full scale ±1.
+
+    Raises:
+        ConfigError: for a synthesiser that is not in `SYNTHESISERS`.
+        DataError: for a SoundFont that cannot be read.
+        DependencyError: where the synthesiser is not installed.
+    """
+    if synthesiser not in SYNTHESISERS:
+        raise ConfigError(f"no synthesiser {synthesiser!r}; choose from {', '.join(SYNTHESISERS)}")
+    for volume in (100, 32):
+        events = _events(part, start, seconds, sound, volume)
+        stereo = SYNTHESISERS[synthesiser](events, _LEAD_IN + seconds, sound.soundfont)
         if np.abs(stereo).max(initial=0.0) < 32000 / 32768:  # louder ones have clipped
             break
     mono = torch.from_numpy(stereo.mean(axis=1))
-    mono = F.resample(mono, rate, sample_rate, lowpass_filter_width=32, rolloff=0.95)
+    mono = F.resample(mono, RATE, sample_rate, lowpass_filter_width=32, rolloff=0.95)
     wave: NDArray[np.float32] = mono.numpy()[round(_LEAD_IN * sample_rate) :]
     wave = wave[: round(seconds * sample_rate)]
     # A cut through a sounding note clicks: 10 ms of fade at either end.
@@ -162,60 +164,39 @@ def perform(
     return wave * np.concatenate([ramp, np.ones(len(wave) - 2 * len(ramp), np.float32), ramp[::-1]])
 
 
-_Event = tuple[float, int, tuple[Any, ...]]
-"""Seconds from the lead-in's start; rank among simultaneous ones; method of the synth, arguments"""
-
-
-def _events(part: Part, start: float, seconds: float, sound: Sound) -> list[_Event]:
+def _events(part: Part, start: float, seconds: float, sound: Sound, volume: int) -> Events:
     """What happens in the lead-in and the passage, in time, all earlier controls first."""
+    from mido import Message
+
     begin, length = start - _LEAD_IN, _LEAD_IN + seconds
-    track = part.track
-    events: list[_Event] = [
-        (control.time - begin, 0, ("cc", control.number, control.value))
-        for control in track.control_changes
-        if control.number not in _IGNORED_CONTROLS
+    track, on = part.track, channel(sound.soundfont)
+
+    def control(number: int, value: int) -> Any:
+        return Message("control_change", channel=on, control=number, value=value)
+
+    # seconds from the lead-in's start, rank among simultaneous ones, message
+    events: list[tuple[float, int, Any]] = [
+        (0.0, -1, control(number, value))
+        for number, value in ((7, volume), (91, sound.reverb), (93, sound.chorus))
     ]
-    events += [(bend.time - begin, 0, ("pitch_bend", bend.pitch)) for bend in track.pitch_bends]
+    events += [
+        (change.time - begin, 0, control(change.number, change.value))
+        for change in track.control_changes
+        if change.number not in _IGNORED_CONTROLS
+    ]
+    events += [
+        (bend.time - begin, 0, Message("pitchwheel", channel=on, pitch=bend.pitch))
+        for bend in track.pitch_bends
+    ]
     for note in track.notes:
         pitch = note.pitch + sound.transpose
         if track.is_drum:
             pitch = _TO_GENERAL_MIDI.get(note.pitch, note.pitch)
         if note.start >= begin and 0 <= pitch <= 127:
-            events.append((note.start - begin, 2, ("noteon", pitch, note.velocity)))
-            events.append((note.end - begin, 1, ("noteoff", pitch)))
+            beaten = Message("note_on", channel=on, note=pitch, velocity=note.velocity)
+            events.append((note.start - begin, 2, beaten))
+            events.append((note.end - begin, 1, Message("note_off", channel=on, note=pitch)))
     # What was set before still holds; the sort is stable, so settings keep their order.
-    events = [(max(0.0, time), rank, call) for time, rank, call in events if time < length]
-    return sorted(events, key=lambda event: event[:2])
-
-
-def _play(
-    synth: Any, events: list[_Event], seconds: float, sound: Sound, rate: int
-) -> NDArray[np.float32]:
-    """Events -> (samples, 2) full scale ±1."""
-    program = int(sound.soundfont.stem)
-    drums = program == DRUM_KIT
-    preset = (128, 0) if drums else (0, program)
-    channel = 9 if drums else 0
-    font = synth.sfload(str(sound.soundfont))
-    if font < 0 or synth.program_select(channel, font, *preset) != 0:
-        raise DataError(
-            f"SoundFont {sound.soundfont} cannot be read or has no preset {preset[1]} in bank "
-            f"{preset[0]}; replace or remove it"
-        )
-    synth.cc(channel, 91, sound.reverb)
-    synth.cc(channel, 93, sound.chorus)
-    blocks, now = [], 0
-    for time, _, (method, *arguments) in [*events, (seconds, 0, (None,))]:
-        if (samples := round(time * rate) - now) > 0:
-            blocks.append(synth.get_samples(samples))
-            now += samples
-        if method is not None:
-            getattr(synth, method)(channel, *arguments)
-    return np.concatenate(blocks).reshape(-1, 2).astype(np.float32) / np.float32(32768)
-
-
-def _missing(what: str) -> DependencyError:
-    return DependencyError(
-        f"rendering MIDI needs {what}; pip install 'instglow[render]' and install FluidSynth "
-        "(Debian: apt install libfluidsynth3; macOS: brew install fluid-synth)"
-    )
+    events = [(max(0.0, time), rank, message) for time, rank, message in events if time < length]
+    events.sort(key=lambda event: event[:2])
+    return [(time, message) for time, _, message in events]

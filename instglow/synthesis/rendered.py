@@ -24,11 +24,12 @@ from instglow.files import as_output_error, replacing, write_text
 from instglow.synthesis.performance import (
     Part,
     Sound,
+    parts_of,
     perform,
     programs_of,
-    read_parts,
     soundfont_name,
 )
+from instglow.synthesis.pieces import Pieces
 
 SECONDS = (20.0, 30.0)
 """The shortest and the longest passage."""
@@ -46,12 +47,6 @@ def sounding(wave: NDArray[np.float32], sample_rate: int) -> float:
     energy = (blocks**2).mean(axis=1)
     loudest = energy.max(initial=0.0)
     return float((energy > loudest * 1e-4).mean()) if loudest > 1e-8 else 0.0
-
-
-def midi_files(folder: Path) -> list[str]:
-    """Paths of the MIDI files below a folder, relative to it, sorted."""
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi")]
-    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def draw_sound(
@@ -101,6 +96,7 @@ def render(
     banks: Sequence[str] | None = None,
     pieces: Sequence[str] | None = None,
     sample_rate: int = 22050,
+    synthesiser: str = "rustysynth",
 ) -> dict[str, Any]:
     """Write solo recordings <number>.flac (16 bit, mono) and manifest.json; return the manifest.
 
@@ -118,20 +114,27 @@ def render(
         banks: names of banks ("FluidR3_GM") or single SoundFonts ("FluidR3_GM/004"); None: all.
         pieces: paths relative to `midi_dir`; None: all.
         sample_rate: Hz.
+        synthesiser: a key of `SYNTHESISERS`.
+
+    Raises:
+        ConfigError: for an instrument or a synthesiser that is none.
+        DataError: where there is too little to render, or `out_dir` holds other recordings.
+        DependencyError: where what renders is not installed.
     """
     soundfonts = find_soundfonts(soundfont_dir, instrument, banks)
-    names = sorted(midi_files(midi_dir) if pieces is None else pieces)
+    songs = Pieces(midi_dir, pieces)
     request = {
         "instrument": instrument,
         "seed": seed,
         "sample_rate": sample_rate,
         "soundfonts": [soundfont_name(path) for path in soundfonts],
-        "pieces": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
+        "pieces": hashlib.sha256("\n".join(songs.names).encode()).hexdigest()[:16],
+        "synthesiser": synthesiser,
     }
     manifest = _manifest(out_dir, request)
     done = {entry["number"]: entry for entry in manifest["recordings"]}
     key = [seed, zlib.crc32(instrument.encode())]
-    passages = _passages(midi_dir, names, instrument, np.random.default_rng(key), manifest)
+    passages = _passages(songs, instrument, np.random.default_rng(key))
     seconds, refused = 0.0, 0
     for number, (part, start, length) in enumerate(passages):
         path = out_dir / f"{number:05}.flac"
@@ -139,24 +142,27 @@ def render(
             rng = np.random.default_rng([*key, number])
             sound = draw_sound(part, soundfonts, instrument, rng)
             peak = 0.9 * 10 ** (-rng.uniform(0, 6) / 20)
-            wave = perform(part, start, length, sound, sample_rate)
+            wave = perform(part, start, length, sound, sample_rate, synthesiser)
             if sounding(wave, sample_rate) < MIN_SOUNDING:
                 manifest["dropped"].append(number)
             else:
                 write_flac(path, wave * (peak / np.abs(wave).max()), sample_rate)
                 done[number] = _entry(number, part, start, length, sound, peak)
             manifest["recordings"] = [done[n] for n in sorted(done)]
+            manifest["skipped"] = songs.unreadable
             write_text(out_dir / "manifest.json", json.dumps(manifest, indent=1) + "\n")
         seconds += done[number]["seconds"] if number in done else 0.0
         refused = 0 if number in done else refused + 1
         if seconds >= 60 * minutes:
+            songs.report()
             return manifest
         if refused > _MAX_DROPPED:
             break
+    songs.report()
     raise DataError(
         f"only {seconds / 60:.1f} of {minutes:g} minutes of '{instrument}' in {midi_dir} "
-        f"({len(names)} pieces, {len(manifest['skipped'])} malformed) have {MIN_NOTES} notes in "
-        f"{SECONDS[0]:g} s and sound; add MIDI files"
+        f"({len(songs.names)} pieces, {len(songs.unreadable)} unreadable) have {MIN_NOTES} notes "
+        f"in {SECONDS[0]:g} s and sound; add MIDI files"
     )
 
 
@@ -167,16 +173,13 @@ def write_flac(path: Path, wave: NDArray[np.float32], sample_rate: int) -> None:
 
 
 def _passages(
-    midi_dir: Path,
-    pieces: Sequence[str],
-    instrument: str,
-    rng: np.random.Generator,
-    manifest: dict[str, Any],
+    songs: Pieces, instrument: str, rng: np.random.Generator
 ) -> Iterator[tuple[Part, float, float]]:
-    """(part, start, seconds) without end, unless no piece has a passage; notes malformed files."""
+    """(part, start, seconds) without end, unless no piece has a passage."""
     queues: dict[tuple[str, ...], deque[str]] = {}
-    for index in rng.permutation(len(pieces)):
-        queues.setdefault(Path(pieces[index]).parts[:-1][:1], deque()).append(pieces[index])
+    for index in rng.permutation(len(songs.names)):
+        name = songs.names[index]
+        queues.setdefault(Path(name).parts[:-1][:1], deque()).append(name)
     parts: dict[str, list[Part]] = {}
     waiting: dict[str, list[tuple[Part, float, float]]] = {}
     while any(queues.values()):
@@ -184,11 +187,7 @@ def _passages(
             while queue:
                 piece = queue.popleft()
                 if piece not in parts:
-                    try:
-                        parts[piece] = read_parts(midi_dir, piece, instrument)
-                    except DataError as error:
-                        manifest["skipped"][piece] = str(error)
-                        continue
+                    parts[piece] = parts_of(piece, songs.tracks(piece), instrument)
                 if not waiting.get(piece):
                     waiting[piece] = [cut for part in parts[piece] for cut in _cut(part, rng)]
                     rng.shuffle(waiting[piece])
@@ -239,6 +238,8 @@ def _manifest(out_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return {"request": request, "recordings": [], "dropped": [], "skipped": {}}
     manifest: dict[str, Any] = json.loads(path.read_text())
+    # before there was a choice
+    manifest["request"].setdefault("synthesiser", "fluidsynth")
     for name, value in request.items():
         if (before := manifest["request"].get(name)) != value:
             raise DataError(

@@ -44,7 +44,7 @@ def sing(
         minutes: of singing, all passages together.
         seed: same seed, same singing.
         sample_rate: Hz.
-        pieces: names of the files in `midi_dir` to use; None for all.
+        pieces: paths of the MIDI files to use, relative to `midi_dir`; None for all.
 
     Returns:
         The passages, old and new.
@@ -79,6 +79,8 @@ def sing(
             write_text(out_dir / "manifest.json", json.dumps(manifest, indent=2) + "\n")
         paths.append(path)
         total += seconds
+    if melodies.pieces:
+        melodies.pieces.report()
     return paths
 
 

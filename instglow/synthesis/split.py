@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from instglow.errors import ConfigError, DataError
-from instglow.synthesis.rendered import find_soundfonts, midi_files
+from instglow.synthesis.pieces import midi_files
+from instglow.synthesis.rendered import find_soundfonts
 
 SPLITS = ("train", "dev", "test")
 

@@ -30,6 +30,7 @@ class Rendered:
         held_out_minutes: of recordings to measure on.
         split: table of the pieces and banks that are kept back, as configs/rendered-split.yaml;
             without it training and held-out recordings share both, and differ in their draws.
+        synthesiser: rustysynth, which comes as a wheel, or fluidsynth where that is installed.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Rendered:
         minutes: float = 100.0,
         held_out_minutes: float = 8.0,
         split: str | None = None,
+        synthesiser: str = "rustysynth",
     ) -> None:
         self.instrument = instrument
+        self.synthesiser = synthesiser
         self.midi, self.soundfonts, self.folder = Path(midi), Path(soundfonts), Path(folder)
         self.minutes = {"train": minutes, "held-out": held_out_minutes}
         self.split = Path(split) if split else None
@@ -65,6 +68,7 @@ class Rendered:
             banks,
             pieces,
             sample_rate,
+            self.synthesiser,
         )
         return SoloFolder(str(out)).everything()
 

@@ -1,41 +1,21 @@
 import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
 import soundfile
+from soundfonts import odd_key, write_soundfont
 
 from instglow.errors import ConfigError, DataError, DependencyError
 from instglow.synthesis.performance import INSTRUMENTS, Part, Sound, perform, read_parts
 from instglow.synthesis.rendered import MIN_NOTES, draw_sound, find_soundfonts, render, sounding
 from instglow.synthesis.split import SPLITS, read_split
 
-pretty_midi = pytest.importorskip("pretty_midi", reason="needs the extra instglow[render]")
-
-ROOT = Path(__file__).resolve().parents[2]
-TABLE = ROOT / "configs" / "rendered-split.yaml"
-SOUNDFONTS = Path(
-    os.environ.get("INSTGLOW_TEST_SOUNDFONTS", ROOT.parent / "shared" / "data" / "soundfonts")
-)
+TABLE = Path(__file__).resolve().parents[2] / "configs" / "rendered-split.yaml"
 RATE = 22050
-
-
-def synthesiser() -> str | None:
-    """Why nothing can be rendered here, if so."""
-    try:
-        import fluidsynth  # noqa: F401
-    except ImportError as error:
-        return f"no FluidSynth: {error}"
-    if not any(SOUNDFONTS.glob("*/000.sf3")):
-        return f"no SoundFont <bank>/000.sf3 in {SOUNDFONTS}; set INSTGLOW_TEST_SOUNDFONTS"
-    return None
-
-
-REASON = synthesiser()
-renders = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 
 def track(program: int, pitches: list[int], seconds: float = 0.5, drums: bool = False):
@@ -63,15 +43,14 @@ def midi(tmp_path):
         folder / "songs" / "b.mid", track(1, scale[::-1]), track(0, [36, 38] * 60, drums=True)
     )
     (folder / "songs" / "torn.mid").write_bytes(b"MThd\x00\x00")
+    odd_key(folder / "songs" / "odd key.mid")
     return folder
 
 
 @pytest.fixture
 def one_bank(tmp_path):
     """A folder with a single bank of pianos, so that what is drawn is known."""
-    found = next(iter(sorted(SOUNDFONTS.glob("*/000.sf3"))))
-    (tmp_path / "fonts" / "bank").mkdir(parents=True)
-    (tmp_path / "fonts" / "bank" / "000.sf3").symlink_to(found)
+    write_soundfont(tmp_path / "fonts" / "bank" / "000.sf3")
     return tmp_path / "fonts"
 
 
@@ -79,7 +58,6 @@ def audio(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.flac"))}
 
 
-@renders
 def test_the_same_seed_gives_the_same_recordings_and_another_seed_others(midi, one_bank, tmp_path):
     for name, seed in (("first", 3), ("again", 3), ("else", 4)):
         render("piano", midi, one_bank, tmp_path / name, minutes=0.5, seed=seed)
@@ -87,14 +65,16 @@ def test_the_same_seed_gives_the_same_recordings_and_another_seed_others(midi, o
     assert audio(tmp_path / "first") != audio(tmp_path / "else")
 
 
-@renders
 def test_recordings_are_16_bit_mono_within_their_level_and_as_the_manifest_says(
-    midi, one_bank, tmp_path
+    midi, one_bank, tmp_path, capsys
 ):
     manifest = render("piano", midi, one_bank, tmp_path / "out", minutes=0.7, seed=0)
     assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert list(manifest["skipped"]) == ["songs/torn.mid"]
+    assert sorted(manifest["skipped"]) == ["songs/odd key.mid", "songs/torn.mid"]
     assert sum(entry["seconds"] for entry in manifest["recordings"]) >= 0.7 * 60
+    said = capsys.readouterr().err
+    assert "passed over 2 of 4 MIDI files" in said
+    assert "songs/odd key.mid (KeySignatureError" in said
     assert {entry["piece"] for entry in manifest["recordings"]} == {"songs/a.mid", "songs/b.mid"}
     for entry in manifest["recordings"]:
         path = tmp_path / "out" / f"{entry['number']:05}.flac"
@@ -106,7 +86,6 @@ def test_recordings_are_16_bit_mono_within_their_level_and_as_the_manifest_says(
         assert 0.45 <= entry["peak"] <= 0.9
 
 
-@renders
 def test_a_longer_call_keeps_what_is_there_and_equals_one_long_call(midi, one_bank, tmp_path):
     render("piano", midi, one_bank, tmp_path / "grown", minutes=0.3, seed=0)
     first = next((tmp_path / "grown").glob("*.flac"))
@@ -122,16 +101,23 @@ def test_a_longer_call_keeps_what_is_there_and_equals_one_long_call(midi, one_ba
     assert not list((tmp_path / "grown").glob(".*"))
 
 
-@renders
+def test_recordings_of_before_there_was_a_choice_are_fluidsynths(midi, one_bank, tmp_path):
+    render("piano", midi, one_bank, tmp_path / "out", minutes=0.1, seed=0)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    del manifest["request"]["synthesiser"]
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="with synthesiser 'fluidsynth', asked for is 'rustysynth'"):
+        render("piano", midi, one_bank, tmp_path / "out", minutes=0.1, seed=0)
+
+
 def test_a_folder_is_not_mixed_with_another_request(midi, one_bank, tmp_path):
     render("piano", midi, one_bank, tmp_path / "out", minutes=0.1, seed=0)
     with pytest.raises(DataError, match="was rendered with seed 0, asked for is 1; use another"):
         render("piano", midi, one_bank, tmp_path / "out", minutes=0.1, seed=1)
 
 
-@renders
-def test_transposition_moves_the_pitch_and_leaves_drums_alone(tmp_path):
-    font = next(iter(sorted(SOUNDFONTS.glob("*/000.sf3"))))
+def test_transposition_moves_the_pitch_and_leaves_drums_alone(one_bank):
+    font = one_bank / "bank" / "000.sf3"
 
     def pitch(semitones: int) -> float:
         part = Part("p", 0, track(0, [69]))
@@ -151,9 +137,8 @@ def test_transposition_moves_the_pitch_and_leaves_drums_alone(tmp_path):
     }
 
 
-@renders
-def test_a_note_held_into_the_passage_is_heard_and_the_ends_do_not_click(tmp_path):
-    font = next(iter(sorted(SOUNDFONTS.glob("*/000.sf3"))))
+def test_a_note_held_into_the_passage_is_heard_and_the_ends_do_not_click(one_bank):
+    font = one_bank / "bank" / "000.sf3"
     part = Part("p", 0, track(0, [60], seconds=4.0))
     wave = perform(part, 0.3, 1.0, Sound(font), RATE)  # 0.3 s after its onset
     assert len(wave) == RATE
@@ -161,7 +146,6 @@ def test_a_note_held_into_the_passage_is_heard_and_the_ends_do_not_click(tmp_pat
     assert np.abs(wave[:4410]).max() > 1e-3
 
 
-@renders
 def test_a_soundfont_without_its_preset_is_named(one_bank):
     wrong = one_bank / "bank" / "005.sf3"
     wrong.symlink_to(one_bank / "bank" / "000.sf3")
@@ -278,9 +262,14 @@ def test_mistakes_are_named(collection, midi, tmp_path, monkeypatch):
         read_split(tmp_path / "odd.yaml", collection / "midi", fonts, "dev", "piano")
     with pytest.raises(DataError, match=r"cannot read MIDI file .*torn\.mid"):
         read_parts(midi, "songs/torn.mid", "piano")
-    monkeypatch.setitem(sys.modules, "fluidsynth", None)
-    with pytest.raises(DependencyError, match=r"pip install 'instglow\[render\]'.*FluidSynth"):
+    monkeypatch.setitem(sys.modules, "midirenderer", None)
+    with pytest.raises(DependencyError, match=r"midirenderer: pip install 'instglow\[render\]'"):
         render("piano", midi, fonts, tmp_path / "out", 1, 0)
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    with pytest.raises(DependencyError, match=r"FluidSynth library .*; 'rustysynth' needs none"):
+        render("piano", midi, fonts, tmp_path / "else", 1, 0, synthesiser="fluidsynth")
+    with pytest.raises(ConfigError, match="'casio'; choose from rustysynth, fluidsynth"):
+        render("piano", midi, fonts, tmp_path / "other", 1, 0, synthesiser="casio")
     monkeypatch.setitem(sys.modules, "pretty_midi", None)
-    with pytest.raises(DependencyError, match="needs the package pretty_midi"):
+    with pytest.raises(DependencyError, match="needs pretty_midi"):
         render("piano", midi, fonts, tmp_path / "out", 1, 0)

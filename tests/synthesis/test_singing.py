@@ -8,18 +8,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
+import pyworld
 import soundfile
 from scipy.signal import lfilter
+from soundfonts import odd_key
 
-from instglow.data import singing
 from instglow.errors import DataError, DependencyError
+from instglow.synthesis import singing
 from instglow.synthesis.melodies import COMPASS, Melodies, Note
 from instglow.synthesis.singing import sing
 from instglow.synthesis.speech import FRAME, Speech, Syllable, analyse
 from instglow.synthesis.vocalist import Singer, lay, pitch_curve, sing_line
-
-pyworld = pytest.importorskip("pyworld", reason="the vocoder pyworld is not installed")
 
 RATE = 16000
 STEADY = Singer(breath=0.05, vibrato=(5.0, 15.0), glide=0.04)
@@ -169,7 +170,6 @@ def check_melody(notes: list[Note], seconds: float, middle: float) -> None:
 
 
 def write_midi(path: Path) -> None:
-    pretty_midi = pytest.importorskip("pretty_midi", reason="pretty_midi is not installed")
     midi, lead = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(program=80)
     for i in range(40):
         for pitch in (60 + i % 7, 48):
@@ -198,6 +198,17 @@ def test_a_seed_gives_one_result_and_an_interrupted_run_goes_on(
 
 
 @pytest.mark.usefixtures("short_passages")
+def test_an_odd_key_signature_does_not_end_the_singing(
+    speech_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd_key(tmp_path / "midi" / "odd.mid")
+    assert len(sing(speech_dir, tmp_path / "midi", tmp_path / "out", 0.01, seed=0)) == 1
+    said = capsys.readouterr().err
+    assert "passed over 1 of 1 MIDI files" in said
+    assert "odd.mid (KeySignatureError" in said
+
+
+@pytest.mark.usefixtures("short_passages")
 def test_passages_are_16_bit_mono_and_the_manifest_names_the_voice(
     speech_dir: Path, tmp_path: Path
 ) -> None:
@@ -215,7 +226,7 @@ def test_errors_say_what_to_do(speech_dir: Path, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(DataError, match=r"empty holds no speech; put \.wav or \.flac"):
         sing(empty, None, tmp_path / "out", 0.1, seed=0)
-    with pytest.raises(DataError, match="empty holds no MIDI file; leave it out"):
+    with pytest.raises(DataError, match=r"empty holds no MIDI file; put \.mid files there"):
         sing(speech_dir, empty, tmp_path / "out", 0.1, seed=0)
     with pytest.raises(DataError, match=r"has no 'b\.mid'; choose from its 0 files"):
         sing(speech_dir, empty, tmp_path / "out", 0.1, seed=0, pieces=["b.mid"])
