@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test lint results page speed training-speed loader picture dashboard prior variants new-instrument
+.PHONY: setup demo test test-fast lint results page speed training-speed loader picture dashboard prior variants new-instrument
 
 setup: .venv/installed
 
@@ -20,8 +20,12 @@ demo: setup
 	$(BIN)/instglow evaluate examples --priors $(PRIORS) --figure mean_sdr --out separated/scores \
 		--method mixture-share --method nmf --method instglow --method ideal-ratio-mask
 
+# all of it; `make test-fast` leaves out what takes over five seconds
 test: setup
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
+
+test-fast: setup
+	@$(BIN)/pytest -n auto --dist loadfile -m 'not slow'
 
 lint: setup
 	@$(BIN)/ruff check .

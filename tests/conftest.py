@@ -1,3 +1,8 @@
+import os
+
+# before torch is imported: tiny tensors gain nothing from threads that wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 
