@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import mean
 
 from instglow.synthesis.rendered import render
 from instglow.synthesis.split import read_split
@@ -79,9 +78,8 @@ def measure(method: str) -> list[float]:
         *("--registry", str(WORK / "priors"), "--out", str(WORK / "scores")),
         *("--json", str(written), "--quiet"),
     )
-    songs = json.loads(written.read_text())["songs"]
-    scores = [mean(song["scores"][stem]["sdr"] for song in songs) for stem in STEMS]
-    return [*scores, mean(scores)]
+    summary = json.loads(written.read_text())["summary"]
+    return [summary[stem]["mean_sdr"] for stem in (*STEMS, "all")]
 
 
 def page(minutes: float, rows: dict[str, list[float]]) -> str:

@@ -124,7 +124,7 @@ def evaluate(songs: Path, name: str, methods: tuple[str, ...], *options: str) ->
         folder = OUT / name
         instglow(
             *("evaluate", str(songs), "--method", method, "--out", str(folder), *options),
-            *("--json", str(folder / f"{method}.json"), "--registry", str(PRIORS), "--jobs", "0"),
+            *("--json", str(folder / f"{method}.json"), "--registry", str(PRIORS)),
             check=False,
         )
 

@@ -40,10 +40,9 @@ annealing, `default` these and {latent} of the latent search; relative to 60 s c
 
 SCORING = """
 Scoring by `instglow evaluate`, separation apart: {songs} songs of one minute, 44.1 kHz stereo, four
-stems (global SDR, museval's frames, SI-SDR, each also of the mixture), {jobs} processes:
-{seconds:.0f} s.
+stems (global SDR, museval's frames, SI-SDR, each also of the mixture): {seconds:.0f} s.
 """
-SONGS, JOBS = 10, 2
+SONGS = 10
 
 
 class Noise(Song):
@@ -52,6 +51,7 @@ class Noise(Song):
     stems = BAND
     sample_rate = 44100
     samples = 60 * 44100
+    files = ()
 
     def __init__(self, number: int) -> None:
         self.name, self.number = f"noise {number}", number
@@ -66,9 +66,9 @@ def scoring() -> str:
     songs = SongSet("noise", [Noise(number) for number in range(SONGS)])
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        evaluate(MixtureShare(), Plan(songs, Path(folder), jobs=JOBS))
+        evaluate(MixtureShare(), Plan(songs, Path(folder)))
         seconds = time.perf_counter() - started
-    return SCORING.format(songs=SONGS, jobs=JOBS, seconds=seconds)
+    return SCORING.format(songs=SONGS, seconds=seconds)
 
 
 def iteration(priors: list, mixture: torch.Tensor) -> tuple[float, float]:

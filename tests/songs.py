@@ -16,7 +16,7 @@ def tone(frequency, seconds, amplitude=1.0, phase=0.0):
 class ToneSong(Song):
     def __init__(self, name="a song", seconds=4.0, stems=("bass", "drums"), silent=()):
         self.name, self.stems, self.sample_rate = name, tuple(sorted(stems)), RATE
-        self.samples = round(seconds * RATE)
+        self.samples, self.files = round(seconds * RATE), ()
         self.waves = {
             stem: tone(FREQUENCIES[stem], seconds, 0.0 if stem in silent else 0.2) for stem in stems
         }

@@ -18,6 +18,7 @@ from instglow.cli.search_options import adapted, add_search_options
 from instglow.data.datasets import open_dataset
 from instglow.devices import resolve
 from instglow.errors import ConfigError, DataError
+from instglow.evaluation.bss import MUSEVAL
 from instglow.evaluation.catalogue import OWN, Request, method, method_names
 from instglow.evaluation.method import Method
 from instglow.evaluation.report import report, table, to_csv
@@ -44,6 +45,14 @@ class Evaluated:
     songs: dict[str, list[SongResult]]
 
 
+_MUSEVAL = tuple(f"median_{figure}" for figure in MUSEVAL)
+_FIGURES = (
+    *("median_sdr", "mean_sdr", "median_sdr_frames", "median_si_sdr", "mean_sdr_i"),
+    *_MUSEVAL,
+)
+_SUM = -20.0  # dB; below it, what lossy encoding does to a mixture
+
+
 def run(argv: list[str], prog: str) -> None:
     """Parse, measure method by method, write and print the figures."""
     arguments = _parser(prog).parse_args(argv)
@@ -59,7 +68,7 @@ def run(argv: list[str], prog: str) -> None:
         arguments.seconds,
         arguments.remix,
         keep_audio,
-        arguments.jobs,
+        arguments.museval or arguments.figure in _MUSEVAL,
     )
     request = Request(
         Registry.default(arguments.registry),
@@ -75,6 +84,12 @@ def run(argv: list[str], prog: str) -> None:
         print(f"instglow: {song} is left out: {reason}", file=sys.stderr)
     results = {one.name: _measure(one, plan, arguments.quiet) for one in methods}
     reports = [report(one, _preset(one), plan, *results[one.name]) for one in methods]
+    for song, level in _residuals(reports).items():
+        print(
+            f"instglow: {song}: its mixture is not the sum of its stems (the rest is at "
+            f"{level:.1f} dB of the mixture); --remix separates the sum of the stems instead",
+            file=sys.stderr,
+        )
     print(table(reports, arguments.figure))
     by_method = {name: found for name, (found, _) in results.items()}
     _write(arguments, Evaluated(plan, reports, by_method))
@@ -103,6 +118,12 @@ def _measure(one: Method, plan: Plan, quiet: bool) -> tuple[list[SongResult], di
     return results, skipped
 
 
+def _residuals(reports: list[dict[str, Any]]) -> dict[str, float]:
+    """Song -> how far its mixture is from the sum of its stems, in dB, where it is worth saying."""
+    levels = {song["name"]: song["residual_db"] for one in reports for song in one["songs"]}
+    return {song: dB for song, dB in levels.items() if dB is not None and dB > _SUM}
+
+
 def _check_targets(arguments: Namespace) -> bool:
     """Refuse what could not be written before hours of separation, not after.
 
@@ -119,7 +140,8 @@ def _write(arguments: Namespace, result: Evaluated) -> None:
     reports = result.reports
     if arguments.json:
         # one method is what most ask for: no list around it
-        text = json.dumps(reports if len(reports) > 1 else reports[0], indent=2)
+        what = reports if len(reports) > 1 else reports[0]
+        text = json.dumps(what, indent=2, allow_nan=False)
         write_text(arguments.json, text + "\n")
     if arguments.csv:
         write_text(arguments.csv, to_csv(reports))
@@ -200,11 +222,13 @@ def _parser(prog: str) -> Parser:
     parser.add_argument(
         "--figure",
         default="median_sdr",
-        choices=("median_sdr", "mean_sdr", "median_sdr_frames", "median_si_sdr", "mean_sdr_i"),
+        choices=_FIGURES,
         help="to print (default: median_sdr, the paper's)",
     )
     parser.add_argument(
-        "-j", "--jobs", type=int, default=2, metavar="N", help="processes that score"
+        "--museval",
+        action="store_true",
+        help="measure museval's ISR, SIR and SAR too, which takes long; needs ffmpeg and ffprobe",
     )
     parser.add_device()
     add_search_options(parser)

@@ -75,6 +75,7 @@ class MusdbSong(Song):
 
         self.name = path.name.removesuffix(SUFFIX)
         self.stems = tuple(sorted(STEMS))
+        self.files = (path,)
         try:
             # absolute: ffmpeg takes "a:b.stem.mp4" for a protocol, and "-a.stem.mp4" for an option
             self._track = musdb.MultiTrack(path=str(path.absolute()), name=self.name, stem_id=0)

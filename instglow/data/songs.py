@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
@@ -24,12 +25,14 @@ class Song(ABC):
         stems: names of the stems it has, sorted.
         sample_rate: Hz.
         samples: per channel.
+        files: all that it is read from; scores of earlier runs count while these are unchanged.
     """
 
     name: str
     stems: tuple[str, ...]
     sample_rate: int
     samples: int
+    files: tuple[Path, ...]
 
     @abstractmethod
     def read(self, start: int, count: int) -> Excerpt:

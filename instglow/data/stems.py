@@ -45,7 +45,8 @@ class FileSong(Song):
         self._files = {stem: tuple(stems[stem]) for stem in self.stems}
         self._mixture = mixture
         paths = [path for stem in self.stems for path in self._files[stem]]
-        self.sample_rate, self.samples = _common([mixture, *paths] if mixture else paths)
+        self.files = (mixture, *paths) if mixture else tuple(paths)
+        self.sample_rate, self.samples = _common(self.files)
 
     def read(self, start: int, count: int) -> Excerpt:
         """See `Song`."""

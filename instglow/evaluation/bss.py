@@ -3,119 +3,180 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.functional.audio import (
-    scale_invariant_signal_distortion_ratio,
-    signal_noise_ratio,
-)
 
 from instglow.audio.io import SILENCE
 from instglow.errors import DependencyError
 
 Scores = dict[str, "float | None"]
-"""Figure -> dB, higher is better; None where it is undefined. The figures:
+"""Figure -> dB, higher is better; None where the ratio is infinite or undefined. The figures:
 
 sdr: global, 10 log₁₀ ‖s‖² / ‖s − ŝ‖² over the whole segment (Mitsufuji et al., 2022), the figure of
     the paper's tables; museval's (v4) for one frame as long as the segment.
 sdr_frames: museval's usual figure, the median of that over frames of one second.
 si_sdr: after the best gain (Le Roux et al., 2019).
 sdr_i, sdr_frames_i, si_sdr_i: the improvement over the mixture as the estimate of each stem.
+frames_left_out: not in dB, the frames that do not count in sdr_frames: some stem or estimate is
+    silent there, or the estimate is exact.
+isr, sir, sar: of museval (v4), where asked for; medians over frames of one second.
 """
 
 FIGURES = ("sdr", "sdr_frames", "si_sdr")
+COLUMNS = (*FIGURES, *(f"{figure}_i" for figure in FIGURES))
+MUSEVAL = ("isr", "sir", "sar")
+FRAMES_LEFT_OUT = "frames_left_out"
 ACCOMPANIMENT = "accompaniment"
 
 
 def score(
-    truth: Mapping[str, Tensor], estimates: Mapping[str, Tensor], mixture: Tensor, sample_rate: int
+    truth: Mapping[str, Tensor],
+    estimates: Mapping[str, Tensor],
+    mixture: Tensor,
+    sample_rate: int,
+    museval: bool = False,
 ) -> dict[str, Scores | None]:
     """Score every estimated stem; with vocals among them, also the accompaniment.
 
     Args:
         truth: (channels, samples) by stem; those without an estimate do not count.
-        estimates: of that shape.
+        estimates: of that shape; figures of one that is not finite are None.
         mixture: of that shape.
         sample_rate: Hz.
+        museval: add ISR, SIR and SAR, which take museval minutes for a minute of stereo. What it
+            cannot compute (equal channels make its matrices singular) is None.
 
     Returns:
         Stem -> scores, or None where the true stem is silent and no ratio is defined.
 
     Raises:
-        DependencyError: see `require_ffmpeg`.
+        DependencyError: see `require_museval`.
     """
     true, found = _with_accompaniment({name: truth[name] for name in estimates}, estimates)
-    heard = [name for name, stem in true.items() if not _silent(stem)]
-    rows = {name: _scores(true[name], found[name], mixture) for name in heard}
-    stems = [name for name in heard if name != ACCOMPANIMENT]
-    for group in (stems, [ACCOMPANIMENT] if ACCOMPANIMENT in heard else []):
-        frames = _median_over_frames(true, {n: found[n] for n in group}, sample_rate)
-        before = _median_over_frames(true, dict.fromkeys(group, mixture), sample_rate)
+    heard = [name for name, stem in true.items() if not _silent(stem.flatten())]
+    rows: dict[str, Scores] = {}
+    window = min(sample_rate, mixture.shape[-1])
+    for group in _groups(heard):
+        counted = _counted([true[n] for n in group], [found[n] for n in group], window)
         for name in group:
-            rows[name] |= _improved("sdr_frames", frames[name], before[name])
+            rows[name] = _figures(true[name], found[name], mixture, counted, window)
+        if museval:
+            measured = _museval([true[n] for n in group], [found[n] for n in group], window)
+            for name, scores in zip(group, measured, strict=True):
+                rows[name] |= scores
     return {name: rows.get(name) for name in true}
 
 
-def require_ffmpeg() -> None:
-    """A DependencyError without the programs that museval's import looks for."""
+def require_museval() -> Any:
+    """museval's `bss_eval`, whose import fails without two programs.
+
+    Raises:
+        DependencyError: without ffmpeg or ffprobe.
+    """
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-        raise DependencyError("museval needs the programs ffmpeg and ffprobe: install FFmpeg")
+        raise DependencyError(
+            "museval needs the programs ffmpeg and ffprobe: install FFmpeg, or leave out --museval"
+        )
+    from museval.metrics import bss_eval  # slow to import
+
+    return bss_eval
 
 
-def _scores(true: Tensor, found: Tensor, mixture: Tensor) -> Scores:
+def _counted(true: Sequence[Tensor], found: Sequence[Tensor], window: int) -> Tensor:
+    """(channels, samples) each -> (frames,) bool: as in museval, those in which all stems sound.
+
+    An estimate that is silent throughout has no frames, and does not cost the others theirs.
+    """
+    sounding = [estimate for estimate in found if not _silent(estimate.flatten())]
+    return torch.stack([~_silent(_frames(stem, window)) for stem in [*true, *sounding]]).all(0)
+
+
+def _figures(true: Tensor, found: Tensor, mixture: Tensor, counted: Tensor, window: int) -> Scores:
+    """(channels, samples) of one stem, its estimate and the mixture; (frames,) that count."""
+    s, estimate, before = true.double(), found.double(), mixture.double()
+    s_frames, counted = _frames(s, window), counted & ~_silent(estimate.flatten())
+    frames, frames_before = (
+        _sdr(s_frames, _frames(wave, window)).where(counted, torch.nan)
+        for wave in (estimate, before)
+    )
+    both = (frames + frames_before).isfinite()
+    gains = _median(frames[both]) - _median(frames_before[both])
+    s, estimate, before = s.flatten(), estimate.flatten(), before.flatten()
+    sdr, si_sdr = _sdr(s, estimate), _si_sdr(s, estimate)
     return {
-        **_improved("sdr", _sdr(found, true), _sdr(mixture, true)),
-        **_improved("si_sdr", _si_sdr(found, true), _si_sdr(mixture, true)),
+        "sdr": _number(sdr),
+        "sdr_frames": _number(_median(frames)),
+        "si_sdr": _number(si_sdr),
+        "sdr_i": _number(sdr - _sdr(s, before)),
+        "sdr_frames_i": _number(gains),
+        "si_sdr_i": _number(si_sdr - _si_sdr(s, before)),
+        FRAMES_LEFT_OUT: int(frames.isnan().sum()),
     }
 
 
-def _sdr(estimate: Tensor, true: Tensor) -> float:
-    return float(signal_noise_ratio(estimate.double().flatten(), true.double().flatten()))
+def _ratio(signal: Tensor, error: Tensor) -> Tensor:
+    """(..., samples) twice -> (...) dB; NaN where it is infinite or undefined."""
+    decibels = 10 * (signal.square().sum(-1) / error.square().sum(-1)).log10()
+    defined = decibels.isfinite() & ~_silent(signal) & ~_silent(error)
+    return decibels.where(defined, torch.nan)
 
 
-def _si_sdr(estimate: Tensor, true: Tensor) -> float | None:
-    if _silent(estimate):
-        return None  # no gain makes anything of silence
-    return float(
-        scale_invariant_signal_distortion_ratio(
-            estimate.double().flatten(), true.double().flatten()
+def _sdr(s: Tensor, estimate: Tensor) -> Tensor:
+    return _ratio(s, s - estimate)
+
+
+def _si_sdr(s: Tensor, estimate: Tensor) -> Tensor:
+    # at the level of the stem first, as what is silent is said of full scale
+    estimate = estimate * s.norm(dim=-1, keepdim=True) / estimate.norm(dim=-1, keepdim=True)
+    gain = (estimate * s).sum(-1, keepdim=True) / s.square().sum(-1, keepdim=True)
+    return _ratio(gain * s, estimate - gain * s)
+
+
+def _museval(true: Sequence[Tensor], found: Sequence[Tensor], window: int) -> list[Scores]:
+    """(channels, samples) each -> ISR, SIR and SAR of each stem."""
+    bss_eval = require_museval()
+    rows: list[Scores] = [dict.fromkeys(MUSEVAL) for _ in true]
+    usable = [
+        number
+        for number, estimate in enumerate(found)
+        if estimate.isfinite().all() and not _silent(estimate.flatten())
+    ]
+    try:
+        s, estimates = (
+            torch.stack([stems[number] for number in usable]).transpose(1, 2).double().numpy()
+            for stems in (true, found)
         )
-    )
+        _, *figures, _ = bss_eval(s, estimates, window=window, hop=window)
+    except Exception:  # singular matrices, and with NumPy 2.4 what its own handler of them raises
+        return rows
+    for figure, by_stem in zip(MUSEVAL, figures, strict=True):
+        for number, frames in zip(usable, by_stem, strict=True):
+            values = torch.from_numpy(frames)
+            rows[number][figure] = _number(_median(values[values.isfinite()]))
+    return rows
 
 
-def _improved(figure: str, value: float | None, before: float | None) -> Scores:
-    gain = None if value is None or before is None else value - before
-    return {figure: value, f"{figure}_i": gain}
+def _frames(wave: Tensor, window: int) -> Tensor:
+    """(channels, samples) -> (frames, channels · window), without the rest at the end."""
+    return wave.unfold(-1, window, window).transpose(0, 1).flatten(1)
 
 
-def _median_over_frames(
-    truth: Mapping[str, Tensor], estimates: Mapping[str, Tensor], sample_rate: int
-) -> Scores:
-    """museval's medians; a frame in which any stem or estimate is silent does not count."""
-    names = [name for name, stem in estimates.items() if not _silent(stem)]
-    medians: Scores = dict.fromkeys(estimates)
-    if not names:
-        return medians
-    require_ffmpeg()
-    from museval.metrics import bss_eval  # slow to import
+def _median(values: Tensor) -> Tensor:
+    """Of those that are numbers; NaN of none."""
+    return values.nanquantile(0.5) if len(values) else values.new_tensor(torch.nan)
 
-    true, found = (
-        torch.stack([stems[name] for name in names]).transpose(1, 2).double().numpy()
-        for stems in (truth, estimates)
-    )
-    window = min(sample_rate, true.shape[1])
-    # the ratio of v4 does not depend on the distortion filters, which only split its error into
-    # parts: the shortest, solved frame by frame, give the same figure in a tenth of the time
-    sdr, *_ = bss_eval(
-        true, found, window=window, hop=window, filters_len=1, framewise_filters=True
-    )
-    for name, frames in zip(names, sdr, strict=True):
-        counted = frames[np.isfinite(frames)]
-        medians[name] = float(np.median(counted)) if len(counted) else None
-    return medians
+
+def _number(value: Tensor) -> float | None:
+    return float(value) if value.isfinite() else None
+
+
+def _groups(names: Sequence[str]) -> list[list[str]]:
+    """The stems, and the accompaniment by itself, where there are any."""
+    stems = [name for name in names if name != ACCOMPANIMENT]
+    return [group for group in (stems, [ACCOMPANIMENT] if ACCOMPANIMENT in names else []) if group]
 
 
 def _with_accompaniment(
@@ -130,5 +191,6 @@ def _with_accompaniment(
     return both
 
 
-def _silent(wave: Tensor) -> bool:
-    return float(wave.abs().max()) <= SILENCE
+def _silent(wave: Tensor) -> Tensor:
+    """(..., samples) -> (...), whether nothing is above the noise of any converter."""
+    return wave.abs().amax(-1) <= SILENCE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from instglow.audio.io import SILENCE
 from instglow.audio.stems import StemWriter
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.errors import AudioError, ConfigError
-from instglow.evaluation.bss import require_ffmpeg
+from instglow.evaluation.bss import require_museval, score
 from instglow.evaluation.method import Method, Segment
-from instglow.evaluation.results import SongResult, key_of, load
-from instglow.evaluation.scoring import Scored, Scoring
+from instglow.evaluation.results import SongResult, code, identity, key_of, load, save
 
 _SHORTEST = 1.0  # seconds: a frame of museval; a shorter rest of a song is left out
 
@@ -36,7 +35,7 @@ class Plan:
         excerpt: seconds from the middle of each song; None for all of it.
         remix: the mixture is the sum of these stems alone, not of all that the song has.
         keep_audio: write the stems of each song's first segment into `<out>/<method>/<song>/`.
-        jobs: processes that score; 0 scores in this one.
+        museval: measure ISR, SIR and SAR too; see `score`.
     """
 
     songs: SongSet
@@ -46,15 +45,13 @@ class Plan:
     excerpt: float | None = None
     remix: bool = False
     keep_audio: bool = False
-    jobs: int = 2
+    museval: bool = False
 
     def __post_init__(self) -> None:
         if not _SHORTEST <= self.segment <= 60:
-            raise ConfigError(f"segments of {self.segment} s are not between 1 and 60 s")
+            raise ConfigError(f"segments must last between 1 and 60 s, got {self.segment} s")
         if self.excerpt is not None and self.excerpt < _SHORTEST:
-            raise ConfigError(f"excerpts of {self.excerpt} s are shorter than 1 s")
-        if self.jobs < 0:
-            raise ConfigError(f"{self.jobs} jobs are not 0 or more")
+            raise ConfigError(f"excerpts must last at least 1 s, got {self.excerpt} s")
 
     def chosen(self, song: Song) -> tuple[str, ...]:
         """The stems of a song that are separated."""
@@ -72,8 +69,20 @@ class Plan:
         return [(start, count) for start, count in cuts if count >= shortest]
 
     def read(self, song: Song, start: int, count: int) -> Excerpt:
-        """A segment, with its mixture as asked for and the true stems that it is the sum of."""
+        """A segment, with its mixture as asked for and the true stems that it is the sum of.
+
+        Raises:
+            AudioError: for one that cannot be read, or holds what is no number.
+        """
         excerpt = song.read(start, count)
+        for name, wave in {**excerpt.stems, "the mixture": excerpt.mixture}.items():
+            bad = ~wave.isfinite().all(0)
+            if bad.any():
+                seconds = (start + int(bad.int().argmax())) / song.sample_rate
+                raise AudioError(
+                    f"{song.name}: {name} is not a number or infinite at {seconds:.3f} s; export "
+                    "it again"
+                )
         if not self.remix:
             return excerpt
         stems = {name: excerpt.stems[name] for name in self.chosen(song)}
@@ -89,60 +98,73 @@ def evaluate(
 ) -> tuple[list[SongResult], dict[str, str]]:
     """Separate and score every song -> results in the order of the songs; song -> why skipped.
 
-    Each segment's scores are written as they come, and kept by the next run with the same plan and
-    method: a run that was killed goes on where it was.
+    Each segment's scores are written as they come, and kept by the next run with the same plan,
+    files, code and method: a run that was killed goes on where it was.
 
     Raises:
         PriorNotFound, DependencyError: before anything is separated.
     """
-    require_ffmpeg()
+    if plan.museval:
+        require_museval()
     skipped = dict(plan.songs.skipped)
     results: dict[str, SongResult] = {}
     for song in plan.songs.songs:
-        if stems := plan.chosen(song):
-            path = _path(plan, method, song)
-            results[song.name] = load(path, song.name, _key(method, plan, song, stems))
-        else:
+        if not (stems := plan.chosen(song)):
             skipped[song.name] = f"it has none of the stems {', '.join(plan.stems or ())}"
-    with Scoring(plan.jobs) as scoring:
-        for song in plan.songs.songs:
-            if song.name not in results:
-                continue
-            result, path = results[song.name], _path(plan, method, song)
-            try:
-                for name, segment, found in _separate(method, plan, song, result, on_segment):
-                    scoring.submit(Scored(result, name, path, segment), found)
-                    for done in scoring.finished():
-                        on_segment(done.result.name)
-            except AudioError as error:
-                skipped[song.name] = str(error)
-                del results[song.name]
-        for done in scoring.finished(everything=True):
-            on_segment(done.result.name)
+            continue
+        try:
+            key = _key(method, plan, song, stems)
+        except AudioError as error:  # a file that is gone
+            skipped[song.name] = str(error)
+        else:
+            results[song.name] = load(_path(plan, method, song), song.name, key)
+    for song in plan.songs.songs:
+        if song.name not in results:
+            continue
+        try:
+            for number, (start, count) in enumerate(plan.cuts(song)):
+                _measure(method, plan, song, results[song.name], start, count, first=not number)
+                on_segment(song.name)
+        except AudioError as error:
+            skipped[song.name] = str(error)
+            del results[song.name]
     return list(results.values()), skipped
 
 
-def _separate(
-    method: Method, plan: Plan, song: Song, result: SongResult, on_segment: OnSegment
-) -> Iterator[tuple[str, Segment, dict[str, Tensor]]]:
-    """Start in seconds, segment and stems of each segment that is not scored yet."""
-    stems = plan.chosen(song)
-    for number, (start, count) in enumerate(plan.cuts(song)):
-        name = f"{start / song.sample_rate:.3f}"
-        targets = plan.audio(method.name, song, stems) if plan.keep_audio and not number else {}
-        scored = result.segments.get(name)
-        if scored and all(path.exists() for s, path in targets.items() if s in scored["scores"]):
-            on_segment(song.name)
-            continue
-        excerpt = plan.read(song, start, count)
-        segment = Segment(excerpt.mixture, song.sample_rate, excerpt.stems)
-        silent = float(excerpt.mixture.abs().max()) <= SILENCE
-        # nothing to separate, nothing to score: a search would lift it out of the noise floor
-        nothing = dict.fromkeys(stems, torch.zeros_like(excerpt.mixture))
-        found = nothing if silent else method.separate(segment, stems)
-        if targets and found:
-            _write({stem: targets[stem] for stem in found}, found, song.sample_rate)
-        yield name, segment, found
+def _measure(
+    method: Method, plan: Plan, song: Song, result: SongResult, start: int, count: int, first: bool
+) -> None:
+    """Separate, score and keep a segment that an earlier run has not scored yet."""
+    stems, name = plan.chosen(song), f"{start / song.sample_rate:.3f}"
+    targets = plan.audio(method.name, song, stems) if plan.keep_audio and first else {}
+    scored = result.segments.get(name)
+    if scored and all(path.exists() for s, path in targets.items() if s in scored["scores"]):
+        return
+    excerpt = plan.read(song, start, count)
+    segment = Segment(excerpt.mixture, song.sample_rate, excerpt.stems)
+    silent = float(excerpt.mixture.abs().max()) <= SILENCE
+    # nothing to separate, nothing to score: a search would lift it out of the noise floor
+    nothing = dict.fromkeys(stems, torch.zeros_like(excerpt.mixture))
+    found = nothing if silent else method.separate(segment, stems)
+    if targets and found:
+        _write({stem: targets[stem] for stem in found}, found, song.sample_rate)
+    result.segments[name] = {
+        "seconds": count / song.sample_rate,
+        "scores": score(excerpt.stems, found, excerpt.mixture, song.sample_rate, plan.museval),
+        "residual": residual(excerpt),
+    }
+    save(_path(plan, method, song), result)
+
+
+def residual(excerpt: Excerpt) -> float | None:
+    """How far a mixture is from the sum of its stems, in dB of the mixture; None for not at all."""
+    mixture, stems = excerpt.mixture.double(), torch.stack(list(excerpt.stems.values()))
+    rest = mixture - stems.double().sum(0)
+    if rest.abs().max() <= SILENCE:
+        return None
+    # a mixture that is silent has the level of what it should be
+    level = max(mixture.square().sum(), (mixture - rest).square().sum())
+    return float(10 * (rest.square().sum() / level).log10())
 
 
 def _write(paths: dict[str, Path], stems: Mapping[str, Tensor], sample_rate: int) -> None:
@@ -160,11 +182,12 @@ def _key(method: Method, plan: Plan, song: Song, stems: Sequence[str]) -> str:
         {
             "method": method.name,
             "settings": method.settings(stems),
-            "dataset": plan.songs.name,
-            "samples": song.samples,
+            "files": identity(song.files),
+            "code": code(type(method).__module__),
             "stems": list(stems),
             "segment": plan.segment,
             "excerpt": plan.excerpt,
             "remix": plan.remix,
+            "museval": plan.museval,
         }
     )

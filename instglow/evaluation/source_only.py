@@ -85,5 +85,11 @@ class SourceOnly:
             self._engines[stems] = SeparationEngine(priors, self.preset).to(self.device)
         return self._engines[stems]
 
-    def _about(self, name: str) -> dict[str, str]:
-        return {"prior": name, "sha256": self.registry.find(name).require_card().sha256}
+    def _about(self, name: str) -> dict[str, Any]:
+        card = self.registry.find(name).require_card()
+        return {
+            "prior": name,
+            "sha256": card.sha256,
+            "trained_on": [source.name for source in card.trained_on],
+            "licence": [card.licence],
+        }

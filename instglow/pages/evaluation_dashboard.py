@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from instglow.audio.io import read
-from instglow.evaluation.report import to_csv
+from instglow.evaluation.report import rows
 from instglow.evaluation.run import Plan
 
 
@@ -31,8 +30,9 @@ def log(reports: Sequence[Mapping[str, Any]], plan: Plan, project: str, folder: 
             name=f"{one['method']} on {one['dataset']}",
             config={key: one[key] for key in ("dataset", "method", "preset", "priors", "instglow")},
         ) as run:
-            header, *rows = csv.reader(to_csv([one]).splitlines())
-            run.log({"scores": wandb.Table(columns=list[str | int](header), data=rows)})
+            lines = rows([one])
+            data = [list(line.values()) for line in lines]
+            run.log({"scores": wandb.Table(columns=list[str | int](lines[0]), data=data)})
             run.summary.update({f"summary/{k}": v for k, v in one["summary"].items()})
             for label, name in _extremes(one).items():
                 run.log({f"audio/{label}": _listen(wandb, plan, one["method"], name)})

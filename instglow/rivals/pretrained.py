@@ -27,7 +27,7 @@ class Trained:
         channels: of its input: 1, or 2 where it wants stereo.
         seconds: that it takes at once.
         run: (batch, channels, samples) full scale ±1 -> (batch, sources, channels, samples).
-        origin: which weights they are, as plain values.
+        origin: which weights they are, as plain values; see `Method.settings`.
     """
 
     sources: Sequence[str]
@@ -69,7 +69,11 @@ def _openunmix(device: torch.device | str) -> Trained:
         sample_rate=int(separator.sample_rate),
         channels=2,
         run=separator,
-        origin=_origin("openunmix", "umxl"),
+        origin=_origin(
+            *("openunmix", "umxl"),
+            "a private set of compressed stems, about 400 h",
+            "CC BY-NC-SA 4.0: non-commercial",
+        ),
     )
 
 
@@ -82,25 +86,37 @@ def _demucs(device: torch.device | str) -> Trained:
         channels=model.audio_channels,
         # no random shifts: the same mixture has the same stems
         run=lambda mixture: apply_model(model, mixture, shifts=0, device=device),
-        origin=_origin("demucs", "htdemucs"),
+        origin=_origin(
+            *("demucs", "htdemucs"),
+            "MUSDB18-HQ and 800 songs that are not published",
+            "not stated (of the code: MIT)",
+        ),
         seconds=600.0,  # apply_model itself cuts it into what the model was trained on
     )
 
 
 def _hdemucs(device: torch.device | str) -> Trained:
-    bundle = package("torchaudio.pipelines").HDEMUCS_HIGH_MUSDB_PLUS
+    # not _PLUS, which was trained on MUSDB18-HQ's test part too
+    bundle = package("torchaudio.pipelines").HDEMUCS_HIGH_MUSDB
     model = bundle.get_model().to(device)
     return Trained(
         sources=list(model.sources),
         sample_rate=int(bundle.sample_rate),
         channels=model.audio_channels,
         run=model,
-        origin=_origin("torchaudio", "HDEMUCS_HIGH_MUSDB_PLUS"),
+        origin=_origin(
+            *("torchaudio", "HDEMUCS_HIGH_MUSDB"),
+            "MUSDB18-HQ, its training part",
+            "not stated (of the code: BSD-2-Clause)",
+        ),
     )
 
 
-def _origin(distribution: str, weights: str) -> dict[str, Any]:
+def _origin(distribution: str, weights: str, trained_on: str, licence: str) -> dict[str, Any]:
+    """As the packages' own documents have it."""
     return {
+        "trained_on": [trained_on],
+        "licence": [licence],
         "weights": weights,
         "package": distribution,
         "version": metadata.version(distribution),

@@ -126,7 +126,11 @@ def load(name: str, checkpoint: Path, device: torch.device | str = "cpu") -> Tra
         sample_rate=model.sample_rate,
         channels=1,
         run=lambda mixture: model(mixture[:, 0])[:, :, None],
-        origin={"sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()},
+        origin={
+            "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+            "trained_on": [f"what `instglow fit --config {name}.yaml` was given"],
+            "licence": ["that of these recordings"],
+        },
     )
 
 

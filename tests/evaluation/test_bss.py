@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 import torch
 from songs import FREQUENCIES, RATE, tone
+from torchmetrics.functional.audio import (
+    scale_invariant_signal_distortion_ratio,
+    signal_noise_ratio,
+)
 
-from instglow.evaluation.bss import score
+from instglow.errors import DependencyError
+from instglow.evaluation.bss import COLUMNS, FIGURES, MUSEVAL, score
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="museval needs ffmpeg"
+needs_museval = pytest.mark.skipif(
+    not (shutil.which("ffmpeg") and shutil.which("ffprobe")),
+    reason="museval cannot be imported without ffmpeg and ffprobe",
 )
 
 
@@ -52,25 +58,144 @@ def test_the_frames_are_a_median():
     assert scores["sdr"] == pytest.approx(10 * math.log10(3 / (0.5 + 2.5 * 0.01)), abs=0.01)
 
 
-def test_museval_called_directly_agrees():
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def noises():
+    """Stereo stems and estimates of 4.5 s, silent in a frame each."""
+    truth = {name: noise(2, 18000, seed=seed) for seed, name in enumerate(("bass", "drums"))}
+    estimates = {name: wave + 0.4 * noise(2, 18000, seed=7) for name, wave in truth.items()}
+    truth["bass"][:, RATE : 2 * RATE] = 0
+    estimates["drums"][:, 2 * RATE : 3 * RATE] = 0
+    return truth, estimates, truth["bass"] + truth["drums"]
+
+
+@needs_museval
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 4.5])
+def test_museval_called_directly_agrees(noises, seconds):
     from museval.metrics import bss_eval
 
-    generator = torch.Generator().manual_seed(0)
-    truth = {name: torch.randn(2, 5 * RATE, generator=generator) for name in ("bass", "drums")}
-    estimates = {
-        name: wave + 0.4 * torch.randn(wave.shape, generator=generator)
-        for name, wave in truth.items()
-    }
-    true, found = (
-        np.stack([stems[name].T.numpy() for name in ("bass", "drums")])
-        for stems in (truth, estimates)
-    )
-    framed, *_ = bss_eval(true, found, window=RATE, hop=RATE)
+    truth, estimates, mixture = noises
+    names, samples = ("bass", "drums"), round(seconds * RATE)
+    cut = [{n: stems[n][:, :samples] for n in names} for stems in (truth, estimates)]
+    true, found = (np.stack([stems[name].T.numpy() for name in names]) for stems in cut)
+    window = min(samples, RATE)
+    framed, *parts, _ = bss_eval(true, found, window=window, hop=window)
     whole, *_ = bss_eval(true, found, window=np.inf, hop=np.inf)
-    scores = score(truth, estimates, truth["bass"] + truth["drums"], RATE)
-    for number, name in enumerate(("bass", "drums")):
-        assert scores[name]["sdr_frames"] == pytest.approx(np.median(framed[number]), abs=0.01)
-        assert scores[name]["sdr"] == pytest.approx(whole[number, 0], abs=0.01)
+    scores = score(*cut, mixture[:, :samples], RATE, museval=True)
+    for number, name in enumerate(names):
+        row = scores[name]
+        assert row["sdr_frames"] == pytest.approx(np.nanmedian(framed[number]), abs=1e-3)
+        assert row["sdr"] == pytest.approx(whole[number, 0], abs=1e-3)
+        assert row["frames_left_out"] == np.isnan(framed[number]).sum()
+        for figure, values in zip(MUSEVAL, parts, strict=True):
+            assert row[figure] == pytest.approx(np.nanmedian(values[number]), abs=1e-3)
+
+
+def test_torchmetrics_agrees(noises):
+    truth, estimates, mixture = noises
+    scores = score(truth, estimates, mixture, RATE)
+    for name, row in scores.items():
+        flat = estimates[name].flatten(), truth[name].flatten()
+        assert row["sdr"] == pytest.approx(float(signal_noise_ratio(*flat)), abs=1e-3)
+        assert row["si_sdr"] == pytest.approx(
+            float(scale_invariant_signal_distortion_ratio(*flat)), abs=1e-3
+        )
+
+
+def singular(kind):
+    """Stems on which museval's matrices have no inverse."""
+    left, right = noise(2 * RATE, seed=1), noise(2 * RATE, seed=2)
+    return {
+        "equal channels": {"bass": [left, left], "drums": [right, 0.3 * left]},
+        "opposite channels": {"bass": [left, -left], "drums": [right, left]},
+        "equal stems": {"bass": [left, right], "drums": [left, right]},
+        "proportional stems": {"bass": [left, right], "drums": [-2 * left, -2 * right]},
+        "one channel silent": {"bass": [left, 0 * left], "drums": [right, left]},
+    }[kind]
+
+
+KINDS = (
+    *("equal channels", "opposite channels", "equal stems", "proportional stems"),
+    "one channel silent",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_shape_of_the_true_stems_costs_a_figure(kind):
+    truth = {name: torch.stack(channels) for name, channels in singular(kind).items()}
+    # an error in the same channels, 10 dB below and orthogonal
+    estimates = {}
+    for name, wave in truth.items():
+        error = noise(*wave.shape, seed=5)
+        error -= wave * (error * wave).sum() / wave.square().sum()
+        estimates[name] = wave + error * wave.norm() / error.norm() / 10**0.5
+    for row in score(truth, estimates, sum(truth.values()), RATE).values():
+        assert row["sdr"] == pytest.approx(10, abs=0.01)
+        assert row["si_sdr"] == pytest.approx(10, abs=0.01)
+        assert row["sdr_frames"] == pytest.approx(10, abs=0.5)
+        assert row["frames_left_out"] == 0
+
+
+@needs_museval
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_museval_raises_costs_its_figures_alone(kind):
+    truth = {name: torch.stack(channels) for name, channels in singular(kind).items()}
+    estimates = {name: wave + 0.1 * noise(*wave.shape, seed=5) for name, wave in truth.items()}
+    for row in score(truth, estimates, sum(truth.values()), RATE, museval=True).values():
+        assert all(row[figure] is not None for figure in FIGURES)
+        assert set(MUSEVAL) <= row.keys()
+        assert all(value is None or math.isfinite(value) for value in row.values())
+
+
+def test_without_its_programs_only_museval_is_refused(monkeypatch, noises):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert score(*noises, RATE)["bass"]["sdr_frames"] is not None
+    with pytest.raises(DependencyError, match="ffmpeg and ffprobe: install FFmpeg, or leave out"):
+        score(*noises, RATE, museval=True)
+
+
+def test_infinite_ratios_have_no_figure():
+    truth = {"bass": noise(1, 3 * RATE), "drums": torch.zeros(1, 3 * RATE)}
+    mixture = truth["bass"].clone()  # the bass alone
+    truth["drums"][:, :10] = 0.1
+    mixture[:, :10] += 0.1
+    shared = {"bass": 0.5 * mixture, "drums": 0.5 * mixture}
+    row = score(truth, shared, mixture, RATE)["bass"]
+    assert row["sdr_i"] < 0  # of a mixture that is not quite the stem
+    alone = truth["bass"]
+    row = score({"bass": alone}, {"bass": 0.5 * alone}, alone, RATE)["bass"]
+    assert row["sdr"] == row["sdr_frames"] == pytest.approx(20 * math.log10(2))
+    assert [figure for figure in COLUMNS if row[figure] is None] == [
+        *("si_sdr", "sdr_i", "sdr_frames_i", "si_sdr_i")
+    ]
+    exact = score({"bass": alone}, {"bass": alone}, alone + 0.1, RATE)["bass"]
+    assert exact.pop("frames_left_out") == 3
+    assert set(exact.values()) == {None}
+
+
+def test_frames_in_which_the_estimate_is_exact_are_left_out_of_both_medians():
+    truth, estimates, mixture = known({"bass": 1.0, "drums": 1.0}, 20)
+    for stems in (truth, estimates):
+        stems["drums"] = stems["drums"].clone()
+    estimates["bass"][:, :RATE] = truth["bass"][:, :RATE]
+    row = score(truth, estimates, mixture, RATE)["bass"]
+    assert row["sdr_frames"] == pytest.approx(20, abs=0.01)
+    assert row["sdr_frames_i"] == pytest.approx(20, abs=0.01)
+    assert row["frames_left_out"] == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_estimate_that_is_no_number_has_no_figure(value):
+    truth, estimates, mixture = known({"bass": 1.0, "drums": 1.0}, 10)
+    estimates["bass"][0, 5] = value
+    scores = score(truth, estimates, mixture, RATE)
+    assert scores["bass"]["sdr"] is None
+    assert scores["bass"]["si_sdr"] is None
+    assert all(v is None or math.isfinite(v) for row in scores.values() for v in row.values())
+    assert scores["drums"]["sdr_frames"] == pytest.approx(10, abs=0.01)
 
 
 def test_the_accompaniment_is_the_sum_of_all_but_the_vocals():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from instglow.evaluation.bss import FIGURES
+from instglow.evaluation.bss import COLUMNS, FRAMES_LEFT_OUT
 from instglow.evaluation.results import SongResult
 from instglow.evaluation.summary import summarise
 
@@ -14,10 +14,10 @@ def song(name, *segments):
         scores = {
             stem: None
             if value is None
-            else {f: value for f in FIGURES} | {f"{f}_i": value - 1 for f in FIGURES}
+            else {f: value - f.endswith("_i") for f in COLUMNS} | {FRAMES_LEFT_OUT: 0}
             for stem, value in stems.items()
         }
-        rows[f"{60 * number}.000"] = {"seconds": 60.0, "scores": scores}
+        rows[f"{60 * number}.000"] = {"seconds": 60.0, "scores": scores, "residual": None}
     return SongResult(name, "key", rows)
 
 

@@ -223,7 +223,7 @@ def test_networks_of_their_authors_separate_stereo(tmp_path, monkeypatch):
         get_model=lambda: torchaudio_models.HDemucs(order, channels=4, nfft=1024, depth=5).eval(),
         sample_rate=44100,
     )
-    monkeypatch.setattr("torchaudio.pipelines.HDEMUCS_HIGH_MUSDB_PLUS", bundle)
+    monkeypatch.setattr("torchaudio.pipelines.HDEMUCS_HIGH_MUSDB", bundle)
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: {})
     mixed = segment(2, 2 * 22050 + 1, 22050)
     for name in ("demucs", "hdemucs", "openunmix"):
