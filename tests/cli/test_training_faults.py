@@ -184,7 +184,7 @@ def test_an_option_wins_wherever_it_stands(here, capsys):
         assert values["model"]["init_args"]["prior"]["init_args"]["steps"] == 2
 
 
-def test_the_order_of_what_is_equally_particular_stays():
+def test_the_order_of_what_is_equally_particular_stays(here):
     typed = "--a.b 1 --data x --config tiny.yaml --a.c -1 --config=cpu.yaml -d y"
     ordered = in_order(typed.split())
     assert ordered[0::2] == ["--config", "--config", "--data", "-d", "--a.b", "--a.c"]
