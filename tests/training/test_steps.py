@@ -8,9 +8,9 @@ import yaml
 from lightning.pytorch import Callback
 from tiny import BATCHES, data, read, trainer, training
 
-from instglow.cli.train_options import configs
 from instglow.errors import ConfigError
 from instglow.training.callbacks import Checkpoints
+from instglow.training.configs import configs
 
 
 def shipped_precisions() -> list[str]:
