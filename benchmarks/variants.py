@@ -23,7 +23,7 @@ from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
 from instglow.api import load_priors
-from instglow.data.stems import folder_songs
+from instglow.data.song_folders import folder_songs
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
 from instglow.separation.annealing import AnnealedSearch

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from instglow.data.recording import Recording
 from instglow.data.solo import Split
+from instglow.data.song_folders import FileSong
 from instglow.data.songs import Excerpt, Song, SongSet
-from instglow.data.stems import MIXTURE, FileSong, gather, subfolders
+from instglow.data.stems import MIXTURE, gather, subfolders
 from instglow.errors import AudioError, DataError, DependencyError
 
 STEMS = ("vocals", "drums", "bass", "other")
