@@ -36,7 +36,6 @@ def open_dataset(
 
     Raises:
         DataError: for a missing folder, and where no dataset is recognised.
-        DependencyError: for MUSDB18 without the programs ffmpeg and ffprobe.
     """
     if not path.is_dir():
         what = "a file, not a folder" if path.exists() else "no such folder"
