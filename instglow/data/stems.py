@@ -72,7 +72,6 @@ def gather(name: str, places: Iterable[Path], build: Callable[[Path], Song]) -> 
     for place in places:
         try:
             songs.append(build(place))
-        # DependencyError: a broken wav is one that perhaps ffmpeg could read
         except (AudioError, DataError, DependencyError) as error:  # noqa: PERF203 - one song each
             skipped[place.name] = str(error)
     if not songs:

@@ -32,6 +32,15 @@ def decibels(error: torch.Tensor) -> float:
     return 20 * math.log10(float(error.abs().max()) + 1e-20)
 
 
+def made(path: Path, wave: torch.Tensor, rate: int = 44100, **settings) -> Path:
+    """By PyAV; by libsndfile where the bit rate is to vary."""
+    if path.name == "vbr.mp3":
+        best = {"bitrate_mode": "VARIABLE", "compression_level": 0.0}
+        soundfile.write(path, wave.T.numpy(), rate, **best)
+        return path
+    return encode(path, wave, rate=rate, **settings)
+
+
 @pytest.fixture
 def temporary_files(tmp_path, monkeypatch):
     """The folder that decoded files go to."""
@@ -81,15 +90,12 @@ def test_what_is_written_is_read_back(tmp_path, name, subtype, step):
             assert torch.equal(file.read(start, count), again[:, start : start + count])
 
 
-VARIABLE = {"qscale": True, "global_quality": 118}  # in FFmpeg's units of lambda
-
-
 @pytest.mark.parametrize(
     ("name", "rate", "settings"),
     [
         ("cbr.mp3", 44100, {"bit_rate": 192_000}),
-        ("vbr.mp3", 44100, VARIABLE),
-        ("headless.mp3", 44100, {"options": {"write_xing": "0"}, **VARIABLE}),
+        ("vbr.mp3", 44100, {}),
+        ("headless.mp3", 44100, {"options": {"write_xing": "0"}, "bit_rate": 192_000}),
         ("a.opus", 48000, {"bit_rate": 192_000}),
         ("a.m4a", 44100, {"bit_rate": 192_000}),
         ("a.wma", 44100, {"bit_rate": 192_000}),
@@ -101,7 +107,7 @@ VARIABLE = {"qscale": True, "global_quality": 118}  # in FFmpeg's units of lambd
 )
 def test_seeks_exactly_in_what_is_compressed(tmp_path, temporary_files, name, rate, settings):
     wave = noise(1 if name == "mono.mp3" else 2, rate)
-    path = encode(tmp_path / name, wave, rate=rate, **settings)
+    path = made(tmp_path / name, wave, rate=rate, **settings)
     with AudioFile(path) as file:
         assert len(list(temporary_files.iterdir())) == 1
         assert (file.sample_rate, file.channels) == (rate, len(wave))
@@ -109,7 +115,7 @@ def test_seeks_exactly_in_what_is_compressed(tmp_path, temporary_files, name, ra
         headless = name in ("headless.mp3", "a.m4a", "a.wma")  # nothing says where padding starts
         assert abs(file.samples - rate) <= (4096 if headless else 0)
         whole = file.read(0, file.samples)
-        assert float(whole.square().mean() / wave.square().mean()) == pytest.approx(1, abs=0.2)
+        assert float(whole.square().mean() / wave.square().mean()) == pytest.approx(1, abs=0.25)
         for start in [file.samples - 600, 20_000, 1, 0, 10_000, file.samples - 1]:
             count = min(1000, file.samples - start)
             assert torch.equal(file.read(start, count), whole[:, start : start + count])
@@ -224,9 +230,8 @@ def test_a_hole_is_silence_and_what_follows_keeps_its_time(tmp_path, name, how):
 @pytest.mark.parametrize("how", ["zeros", "noise", "gone"])
 @pytest.mark.parametrize("name", ["cbr.mp3", "vbr.mp3", "headless.mp3", "a.aac"])
 def test_a_hole_of_unknown_length_is_refused(tmp_path, temporary_files, name, how):
-    settings = VARIABLE if name == "vbr.mp3" else {"bit_rate": 192_000}
     options = {"write_xing": "0"} if name == "headless.mp3" else {}
-    path = encode(tmp_path / name, noise(2, 2 * 44100), options=options, **settings)
+    path = made(tmp_path / name, noise(2, 2 * 44100), options=options, bit_rate=192_000)
     message = refused(damaged(path, how))
     assert re.fullmatch(
         r"damaged at (0\.9|1\.0)\d\d s, and nothing tells how much is missing there; copy or .*",
