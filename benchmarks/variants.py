@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from provenance import sign
 from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
@@ -180,6 +181,7 @@ def main() -> None:
             )
         )
     )
+    sign(arguments.write)
 
 
 if __name__ == "__main__":
