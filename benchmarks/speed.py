@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import torch
-from provenance import sign
 
 from instglow import Registry
 from instglow.api import load_priors
@@ -114,7 +113,6 @@ def main() -> None:
         )
     text += scoring()
     arguments.write.write_text(text)
-    sign(arguments.write)
     print(text)
 
 

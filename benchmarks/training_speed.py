@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from plain_glow import PlainGlow
-from provenance import sign
 from torch import Tensor
 
 from instglow.audio.frontend import Frontend
@@ -142,7 +141,6 @@ def main() -> None:
     torch.set_num_threads(1)
     text = report()
     arguments.write.write_text(text)
-    sign(arguments.write)
     print(text)
 
 

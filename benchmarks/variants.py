@@ -19,16 +19,14 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from provenance import sign
 from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
-from instglow.api import load_priors
-from instglow.data.song_folders import folder_songs
+from instglow.api import Separator, load_priors
+from instglow.data.stems import folder_songs
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
 from instglow.separation.annealing import AnnealedSearch
-from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import PRESETS, Preset
 
 BAND = ("bass", "drums", "guitar", "piano")
@@ -115,8 +113,8 @@ def score(preset: Preset, registry: Registry, folder: Path) -> float:
     """-> mean SDR in dB over songs and stems."""
     figures = []
     for stems, sample_rate in excerpts(folder):
-        engine = SeparationEngine(load_priors(list(stems), registry), preset)
-        separated = engine.separate(torch.stack(list(stems.values())).sum(0), sample_rate)
+        separator = Separator(load_priors(list(stems), registry), preset)
+        separated = separator.separate(torch.stack(list(stems.values())).sum(0), sample_rate)
         figures += [
             float(signal_noise_ratio(separated[name].double(), stem.double()))
             for name, stem in stems.items()
@@ -181,7 +179,6 @@ def main() -> None:
             )
         )
     )
-    sign(arguments.write)
 
 
 if __name__ == "__main__":

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from instglow.audio.io import SILENCE
 from instglow.devices import resolve
-from instglow.errors import ConfigError
+from instglow.errors import AudioError, ConfigError
 from instglow.prior import Prior
 from instglow.registry import Registry, validate_name
-from instglow.separation.engine import SeparationEngine
+from instglow.separation.engine import OnProgress, SeparationEngine
 from instglow.separation.presets import Preset
-from instglow.separation.search import OnStep
+
+_MOST_CHANNELS = 64
+"""Of a recording; an array with more rows, and fewer columns than rows, is a transposed one."""
 
 
 class Separator:
     """Takes mixtures apart with any subset of the registered priors.
 
     Args:
-        priors: by the name of the stem; all of one frontend.
-        preset: "default", "paper", or a `Preset` of your own.
+        priors: by the name of the stem; all of one frontend. They are copied: the caller's are
+            neither moved nor frozen.
+        preset: name of a preset, such as "default", "fast" or "paper", or a `Preset` of your own.
         segment: seconds of the longest chunk, at most 60.
-        overlap: seconds that neighbouring chunks share.
-        device: where to search: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        overlap: seconds that neighbouring chunks share; by default 1, and less for a segment
+            shorter than 3 s.
+        device: to search on: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        batch_size: chunks searched side by side; the stems do not depend on it.
 
     Raises:
-        ConfigError: for no priors, settings that make no sense, or a device that is not there.
+        ConfigError: for no priors, an unknown preset, a segment or an overlap out of range, or a
+            device that this machine lacks.
         FrontendMismatch: where two priors were trained on different spectrograms.
     """
 
@@ -38,52 +46,114 @@ class Separator:
         priors: Mapping[str, Prior],
         preset: Preset | str = "default",
         segment: float = 60.0,
-        overlap: float = 1.0,
+        overlap: float | None = None,
         device: str | torch.device = "auto",
+        batch_size: int = 1,
     ) -> None:
-        self.device = resolve(device)
-        self.engine = SeparationEngine(priors, preset, segment, overlap).to(self.device)
+        self.engine = SeparationEngine(priors, preset, segment, overlap, resolve(device))
+        self.batch_size = batch_size
 
     @classmethod
     def from_registry(
         cls,
-        names: Sequence[str],
+        names: Sequence[str] | str,
         preset: Preset | str = "default",
         registry: str | Path | None = None,
-        segment: float = 60.0,
-        overlap: float = 1.0,
-        device: str | torch.device = "auto",
+        **settings: Any,
     ) -> Separator:
         """With priors that are looked up by name, as `instglow separate --priors` does.
 
         Args:
             names: "stem" or "stem=prior", see `parse_priors`.
-            preset, segment, overlap, device: see `Separator`.
+            preset: see `Separator`.
             registry: folder to look in first.
+            **settings: segment, overlap, device and batch_size; see `Separator`.
 
         Raises:
             PriorNotFound: names the near ones.
-            ConfigError: for one stem from two priors, or an instrument that its prior lacks.
+            ConfigError: for one stem from two priors, or an instrument that its prior lacks; see
+                also `Separator`.
             FrontendMismatch: where two were trained on different spectrograms.
+            RegistryError: for a card or weights that cannot be read.
         """
         priors = load_priors(names, Registry.default(Path(registry) if registry else None))
-        return cls(priors, preset, segment, overlap, device)
+        return cls(priors, preset, **settings)
+
+    @overload
+    def separate(
+        self, mixture: Tensor, sample_rate: int, on_progress: OnProgress | None = None
+    ) -> dict[str, Tensor]: ...
+
+    @overload
+    def separate(
+        self, mixture: np.ndarray, sample_rate: int, on_progress: OnProgress | None = None
+    ) -> dict[str, np.ndarray]: ...
 
     def separate(
-        self, mixture: Tensor | np.ndarray, sample_rate: int, on_step: OnStep | None = None
+        self,
+        mixture: Tensor | np.ndarray,
+        sample_rate: int,
+        on_progress: OnProgress | None = None,
     ) -> dict[str, Tensor] | dict[str, np.ndarray]:
         """(samples,) or (channels, samples) full scale ±1 -> stems of that shape, by name.
 
-        Arrays of NumPy come back as such, tensors as tensors on the CPU.
+        Arrays of NumPy come back as such, tensors as tensors on the CPU, both as float32.
+
+        Args:
+            mixture: any length and number of channels.
+            sample_rate: Hz.
+            on_progress: told of each iteration; see `instglow.separation.engine.OnProgress`.
 
         Raises:
-            AudioError: for samples that are no numbers, none at all, or silence.
+            AudioError: for samples that are no numbers, none at all, silence, or an array of shape
+                (samples, channels).
+            ConfigError: for a batch size below 1, or a search that diverged.
+            OutOfMemory: where the device has no memory even for a short chunk.
         """
-        wave = torch.as_tensor(mixture).to(self.device)
-        stems = self.engine.separate(wave, sample_rate, on_step)
+        wave = check_mixture(torch.as_tensor(mixture), sample_rate)
+        recording = _InMemory(wave.reshape(-1, wave.shape[-1]), sample_rate)
+        pieces = self.engine.separate(recording, self.batch_size, on_progress)
+        joined = torch.cat([piece.stems for piece in pieces], -1)  # (sources, channels, samples)
+        stems = dict(zip(self.engine.stems, joined.view(-1, *wave.shape), strict=True))
         if isinstance(mixture, np.ndarray):
-            return {name: stem.cpu().numpy() for name, stem in stems.items()}
-        return {name: stem.cpu() for name, stem in stems.items()}
+            return {name: stem.numpy() for name, stem in stems.items()}
+        return stems
+
+
+class _InMemory(NamedTuple):
+    """A recording whose samples, (channels, samples), are there."""
+
+    wave: Tensor
+    sample_rate: int
+
+    @property
+    def samples(self) -> int:
+        return self.wave.shape[-1]
+
+    def read(self, start: int, count: int) -> Tensor:
+        return self.wave[:, start : start + count]
+
+
+def check_mixture(mixture: Tensor, sample_rate: int) -> Tensor:
+    """The mixture as float32, or an AudioError in one line."""
+    if sample_rate < 1:
+        raise AudioError(f"sample rate must be at least 1 Hz, got {sample_rate}")
+    if not mixture.is_floating_point():
+        raise AudioError(f"samples must be floating point, full scale ±1, got {mixture.dtype}")
+    shape = tuple(mixture.shape)
+    if mixture.ndim not in (1, 2) or not mixture.numel():
+        raise AudioError(f"a mixture must be (samples,) or (channels, samples), got shape {shape}")
+    if mixture.ndim == 2 and max(shape[1], _MOST_CHANNELS) < shape[0]:
+        raise AudioError(
+            f"a mixture of shape {shape} is (samples, channels), as soundfile.read returns it; "
+            "pass its transpose, mixture.T"
+        )
+    wave = mixture.detach().float()  # before it is moved: MPS has no float64
+    if not wave.isfinite().all():
+        raise AudioError("the mixture holds samples that are not numbers (NaN or infinite)")
+    if float(wave.abs().max()) <= SILENCE:
+        raise AudioError("the mixture is silent: there is nothing to separate")
+    return wave
 
 
 def load_priors(names: Sequence[str] | str, registry: Registry) -> dict[str, Prior]:

@@ -17,6 +17,10 @@ class ConfigError(InstGlowError):
     """An option, preset or training configuration that makes no sense."""
 
 
+class OutOfMemory(InstGlowError):
+    """Work that a device has no memory for, however small its parts are made."""
+
+
 class DataError(InstGlowError):
     """Training data that is missing, silent or too short."""
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from instglow.audio.frontend import Frontend
+from instglow.families.glow import GlowPrior
 from instglow.prior import Decoded, Prior, Space
 
 
@@ -42,6 +43,23 @@ def low_and_high(level: float = 0.0) -> dict[str, Prior]:
         "low": BandPrior(FRONTEND, 0, 12, level),
         "high": BandPrior(FRONTEND, 12, 33, level),
     }
+
+
+def glows() -> list[GlowPrior]:
+    """Two small flows with denoisers, at random, frozen."""
+    torch.manual_seed(0)
+    found = []
+    for _ in range(2):
+        prior = GlowPrior(
+            FRONTEND,
+            **{"steps": 2, "hidden": 8, "layers": 2, "amplitude": "power:0.5", "level": 0.1},
+            denoiser={"hidden": 8, "layers": 2},
+        )
+        for parameter in prior.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        prior.denoiser.scale.fill_(0.5)
+        found.append(prior.eval().requires_grad_(False))
+    return found
 
 
 def tone(hertz: float, samples: int, rate: int, phase: float = 0.0) -> Tensor:

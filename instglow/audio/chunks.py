@@ -83,7 +83,7 @@ class CrossFade:
         self._next += 1
         joined = wave.clone()  # the caller's tensor is not ours to change, nor to keep alive
         if self._tail is not None:
-            fade = _rise(self._tail.shape[-1]).to(wave)
+            fade = _rise(self._tail.shape[-1]).to(wave.dtype).to(wave.device)  # MPS lacks float64
             # lerp: exactly the common value where both agree, whatever the weight's rounding
             joined[..., : len(fade)] = torch.lerp(self._tail, wave[..., : len(fade)], fade)
             self._tail = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from instglow import __version__
@@ -21,17 +22,16 @@ from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
 from instglow.separation.engine import SeparationEngine
-from instglow.separation.lightning import predict_song
 from instglow.separation.presets import preset, preset_names
-from instglow.training.interrupt import keyboard_interrupt
 
 REPORT = "separation.json"
+_SECONDS_TO_READ = 0.5
 
 
 def run(argv: list[str], prog: str) -> None:
     """Parse, separate song by song, say where the stems are."""
     arguments = _parser(prog).parse_args(argv)
-    arguments.device = resolve(arguments.device)
+    device = resolve(arguments.device)
     if arguments.batch_size < 1:
         raise ConfigError(f"batch size must be at least 1, got {arguments.batch_size}")
     named = parse_priors(arguments.priors)
@@ -41,6 +41,7 @@ def run(argv: list[str], prog: str) -> None:
         adapted(preset(arguments.preset), arguments),
         arguments.segment,
         arguments.overlap,
+        device,
     )
     priors = {
         stem: {"prior": name, "sha256": registry.find(name).require_card().sha256}
@@ -100,25 +101,17 @@ def _separate(
     with AudioFile(song) as opened:
         started = time.perf_counter()
         writer = _writer(song, opened, engine, arguments)
-        with (
-            writer,
-            _Progress(song.name, engine, opened, arguments.quiet) as progress,
-            keyboard_interrupt(),
-        ):
-            objectives = predict_song(
-                engine,
-                opened,
-                writer,
-                batch_size=arguments.batch_size,
-                device=arguments.device,
-                on_step=progress.step,
-            )
+        objectives: list[float | None] = []
+        with writer, _Progress(song.name, engine, opened, arguments.quiet) as progress:
+            for piece in engine.separate(opened, arguments.batch_size, progress.update):
+                writer.write(dict(zip(engine.stems, piece.stems, strict=True)))
+                objectives.append(None if math.isnan(piece.objective) else piece.objective)
             seconds = time.perf_counter() - started
             song_seconds = opened.samples / opened.sample_rate
             report = {
                 **about,
                 "preset": arguments.preset,
-                "search": asdict(engine.how.search),
+                **engine.preset.to_dict(),
                 "sample_rate": opened.sample_rate,
                 "channels": opened.channels,
                 "samples": opened.samples,
@@ -135,11 +128,12 @@ class _Progress:
     """A bar over all iterations of all chunks, with the objective and the time left."""
 
     def __init__(self, name: str, engine: SeparationEngine, song: AudioFile, quiet: bool) -> None:
-        self.steps = engine.how.search.iterations
-        total = self.steps * len(engine.chunks(song.samples, song.sample_rate))
+        chunks = len(engine.chunks(song.samples, song.sample_rate))
+        total = engine.preset.search.iterations * chunks
         self.bar = tqdm(
             total=total, desc=name, unit="it", disable=quiet, file=sys.stderr, leave=False
         )
+        self.read = time.monotonic()
 
     def __enter__(self) -> _Progress:
         return self
@@ -147,10 +141,13 @@ class _Progress:
     def __exit__(self, *exception: object) -> None:
         self.bar.close()
 
-    def step(self, chunks_done: int, iteration: int, objective: float) -> None:
-        """See `OnChunkStep`."""
-        self.bar.update(chunks_done * self.steps + iteration - self.bar.n)
-        self.bar.set_postfix(objective=f"{objective:.4g}", refresh=False)
+    def update(self, done: float, objective: Tensor | None) -> None:
+        """See `OnProgress`."""
+        self.bar.update(max(0, round(done * self.bar.total) - self.bar.n))
+        # now and then: reading the objective waits for the device
+        if objective is not None and time.monotonic() > self.read + _SECONDS_TO_READ:
+            self.bar.set_postfix(objective=f"{float(objective.mean()):.4g}", refresh=False)
+            self.read = time.monotonic()
 
 
 _SUBTYPES = {"wav": "FLOAT", "flac": "PCM_24"}
@@ -188,7 +185,10 @@ def _parser(prog: str) -> Parser:
         help="longest chunk in seconds, up to 60",
     )
     parser.add_argument(
-        "--overlap", type=float, default=1.0, metavar="S", help="seconds that chunks fade over"
+        "--overlap",
+        type=float,
+        metavar="S",
+        help="seconds that chunks fade over (default: 1, a third of a segment shorter than 3 s)",
     )
     parser.add_argument(
         "--batch-size", type=int, default=1, metavar="N", help="chunks searched side by side"

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from instglow.data.recording import Recording
 from instglow.data.solo import Split
-from instglow.data.song_folders import FileSong
 from instglow.data.songs import Song, SongSet
-from instglow.data.stems import gather
+from instglow.data.stems import FileSong, gather
 from instglow.errors import DataError
 
 _CLASSES = ("bass", "drums", "guitar", "piano")
@@ -119,8 +118,7 @@ def _paths(
             continue
         if path := _find(track / "stems", name):
             paths.setdefault(stem, []).append(path)
-        # BabySlakh says of no stem that it was rendered; the loudness is of those that were
-        elif entry.get("audio_rendered", True) or "integrated_loudness" in entry:
+        elif entry.get("audio_rendered", True):
             raise DataError(f"stems/{name} ({stem}) is neither there as flac nor as wav")
         # else: Slakh lists stems that its instruments could not play
     return paths

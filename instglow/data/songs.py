@@ -25,7 +25,6 @@ class Song(ABC):
         stems: names of the stems it has, sorted.
         sample_rate: Hz.
         samples: per channel.
-        note: what a user should know about how it was read; may be empty.
         files: all that it is read from; scores of earlier runs count while these are unchanged.
     """
 
@@ -34,7 +33,6 @@ class Song(ABC):
     sample_rate: int
     samples: int
     files: tuple[Path, ...]
-    note: str = ""
 
     @abstractmethod
     def read(self, start: int, count: int) -> Excerpt:

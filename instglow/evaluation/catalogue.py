@@ -16,7 +16,6 @@ from instglow.evaluation.method import Method
 from instglow.evaluation.source_only import SourceOnly
 from instglow.registry import Registry
 from instglow.separation.presets import Preset, preset
-from instglow.separation.search import OnStep
 
 OWN = "instglow"
 """The method that separates as `instglow separate` does."""
@@ -49,7 +48,6 @@ class Request:
         weights: method -> checkpoint; what it is without one is the method's to say.
         root: folder that has `runs/`.
         device: where to compute.
-        on_step: told of the progress of a search.
     """
 
     registry: Registry
@@ -59,7 +57,6 @@ class Request:
     weights: dict[str, Path] = field(default_factory=dict)
     root: Path = Path()
     device: torch.device | str = "cpu"
-    on_step: OnStep | None = None
 
 
 def method(name: str, request: Request) -> Method:
@@ -82,22 +79,21 @@ def method(name: str, request: Request) -> Method:
     return found
 
 
-def source_only(name: str, request: Request, how: str, naming: str) -> SourceOnly:
+def source_only(name: str, request: Request, preset_name: str, naming: str) -> SourceOnly:
     """A method that searches over priors.
 
     Args:
         name: of the method.
         request: what it is built from.
-        how: preset.
+        preset_name: of the preset.
         naming: the prior of a stem; the user's choice counts for priors named as their stems.
     """
     return SourceOnly(
         name,
-        request.adapt(preset(how)),
-        how,
+        request.adapt(preset(preset_name)),
+        preset_name,
         request.registry,
         request.priors if naming == "{stem}" else {},
         naming,
         request.device,
-        request.on_step,
     )

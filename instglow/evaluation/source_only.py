@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from instglow.api import load_priors
+from instglow.api import Separator, load_priors
 from instglow.evaluation.method import Segment
 from instglow.registry import Registry
-from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import Preset
-from instglow.separation.search import OnStep
 
 
 class SourceOnly:
@@ -28,7 +25,6 @@ class SourceOnly:
         chosen: stem -> prior; other stems follow `naming`.
         naming: the prior of a stem, "{stem}-nmf" for instance.
         device: where to search.
-        on_step: told of the progress of each search.
     """
 
     def __init__(
@@ -40,7 +36,6 @@ class SourceOnly:
         chosen: dict[str, str] | None = None,
         naming: str = "{stem}",
         device: torch.device | str = "cpu",
-        on_step: OnStep | None = None,
     ) -> None:
         self.name = name
         self.preset = preset
@@ -49,8 +44,7 @@ class SourceOnly:
         self.chosen = chosen or {}
         self.naming = naming
         self.device = device
-        self.on_step = on_step
-        self._engines: dict[tuple[str, ...], SeparationEngine] = {}
+        self._separators: dict[tuple[str, ...], Separator] = {}
 
     def prior(self, stem: str) -> str:
         """The name of the prior that generates a stem."""
@@ -64,9 +58,7 @@ class SourceOnly:
         """
         return {
             "priors": {stem: self._about(self.prior(stem)) for stem in stems},
-            "search": {"kind": type(self.preset.search).__name__, **asdict(self.preset.search)},
-            "refine": repr(self.preset.refine),
-            "match_level": self.preset.match_level,
+            **self.preset.to_dict(),
         }
 
     def separate(self, segment: Segment, stems: Sequence[str]) -> dict[str, Tensor]:
@@ -75,15 +67,10 @@ class SourceOnly:
         Raises:
             PriorNotFound: where a stem has no prior.
         """
-        engine = self._engine(tuple(stems))
-        found = engine.separate(segment.mixture.to(self.device), segment.sample_rate, self.on_step)
-        return {name: stem.cpu() for name, stem in found.items()}
-
-    def _engine(self, stems: tuple[str, ...]) -> SeparationEngine:
-        if stems not in self._engines:
+        if tuple(stems) not in self._separators:
             priors = load_priors([f"{stem}={self.prior(stem)}" for stem in stems], self.registry)
-            self._engines[stems] = SeparationEngine(priors, self.preset).to(self.device)
-        return self._engines[stems]
+            self._separators[tuple(stems)] = Separator(priors, self.preset, device=self.device)
+        return self._separators[tuple(stems)].separate(segment.mixture, segment.sample_rate)
 
     def _about(self, name: str) -> dict[str, Any]:
         card = self.registry.find(name).require_card()

@@ -108,7 +108,7 @@ class CodeSearch:
         found = torch.cat([self._separate(pair, alone[None]) for alone in mixture])
         objective = root_squared_error(mixture, found.sum(1)).mean((1, 2))[None]
         if on_step:
-            on_step(1, float(objective.mean()))
+            on_step(1, objective[-1])
         return SearchResult(found, objective)
 
     def _separate(self, pair: tuple[CodePrior, CodePrior], mixture: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class Annealing:
             answers = answers + _FLOOR
             shares = mixture[:, None] * answers / answers.sum(1, keepdim=True)
             if on_step:
-                on_step(step + 1, float(history[-1].mean()))
+                on_step(step + 1, history[-1])
         return SearchResult(shares, torch.stack(history))
 
 
@@ -99,18 +99,18 @@ class AnnealedSearch(LatentSearch):
 
     Args:
         annealing: how the start is found.
-        trust: what the latents of that start are scaled by; 0 starts as a latent search does.
-            The flow finds what the denoisers agreed on too unlikely to start from it as it is.
+        start_scale: of the latents of that start; 0 starts as a latent search does. The flow finds
+            what the denoisers agreed on too unlikely to start from it as it is.
         **latent: see `LatentSearch`.
     """
 
     annealing: Annealing = Annealing()
-    trust: float = 0.3
+    start_scale: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.trust <= 1:
-            raise ConfigError(f"a trust of {self.trust} in the start is not between 0 and 1")
+        if not 0 <= self.start_scale <= 1:
+            raise ConfigError(f"start_scale must be between 0 and 1, got {self.start_scale}")
 
     @property
     def iterations(self) -> int:
@@ -121,15 +121,23 @@ class AnnealedSearch(LatentSearch):
         self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
     ) -> SearchResult:
         """See `LatentSearch`; also the seed is that of the annealing."""
-        if not self.trust or not all(prior.denoises for prior in priors):
+        if not self.start_scale or not all(prior.denoises for prior in priors):
             return super().__call__(priors, mixture, on_step)
         annealing = replace(self.annealing, seed=self.seed)
-        shares = annealing(priors, mixture, on_step).magnitudes
+        shares = annealing(priors, mixture, _without_objective(on_step)).magnitudes
         with torch.no_grad():
             starts = [
-                self.trust * prior.encode(shares[:, number]) for number, prior in enumerate(priors)
+                self.start_scale * prior.encode(shares[:, number])
+                for number, prior in enumerate(priors)
             ]
         return self._descend(priors, mixture, starts, _after(annealing.steps, on_step))
+
+
+def _without_objective(on_step: OnStep | None) -> OnStep | None:
+    """The same, told of steps of another stage than the objective's."""
+    if on_step is None:
+        return None
+    return lambda step, _: on_step(step, None)
 
 
 def _after(steps: int, on_step: OnStep | None) -> OnStep | None:

@@ -1,9 +1,11 @@
-"""The engine: priors, a search and a refinement make stems of a mixture."""
+"""The engine: chunks of a mixture in, stems out. Every separation runs through its one loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,58 +14,114 @@ from instglow.audio.chunks import Chunk, CrossFade, plan
 from instglow.audio.frontend import Frontend
 from instglow.audio.io import SILENCE
 from instglow.audio.resample import resample
-from instglow.errors import AudioError, ConfigError, FrontendMismatch
+from instglow.devices import is_out_of_memory
+from instglow.errors import ConfigError, FrontendMismatch, OutOfMemory
 from instglow.prior import Prior
-from instglow.separation.presets import Preset, preset
+from instglow.separation.presets import Preset
+from instglow.separation.presets import preset as named
 from instglow.separation.refine import pooled_magnitude
-from instglow.separation.search import OnStep
+
+OnProgress = Callable[[float, Tensor | None], None]
+"""Told of each iteration: the share of the work that is done, in (0, 1], and the objective of
+`SearchResult` at this point, (batch,); None in a stage before the one that it is defined in. The
+tensor is on the search's device: to read it is to wait for the device."""
+
+_LONGEST = 60.0
+_SHORTEST = 1.0
+"""Seconds that a chunk is never cut below for want of memory."""
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class SeparatedChunk:
+class Recording(Protocol):
+    """A mixture that is read piece by piece, such as an `AudioFile`."""
+
+    @property
+    def samples(self) -> int:
+        """Its length."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        ...
+
+    def read(self, start: int, count: int) -> Tensor:
+        """-> (channels, count) float32 full scale ±1."""
+        ...
+
+
+class Separated(NamedTuple):
     """One batch of chunks, taken apart.
 
     Attributes:
         stems: (batch, sources, channels, samples) full scale ±1.
-        objective: (iterations, batch); empty where every chunk was silent.
+        objective: (batch,) of the search's last iteration; NaN for a silent chunk.
     """
 
     stems: Tensor
     objective: Tensor
 
 
+class Piece(NamedTuple):
+    """What follows in the stems of a recording, and the chunk that completed it.
+
+    Attributes:
+        stems: (sources, channels, samples) full scale ±1.
+        objective: of the chunk, as `Separated` has it.
+    """
+
+    stems: Tensor
+    objective: float
+
+
 class SeparationEngine:
     """Takes mixtures apart with any set of priors that share a frontend.
 
     Args:
-        priors: by the name of the stem, in the order of the stems.
-        how: search and refinement, or the name of a preset.
+        priors: by the name of the stem, in the order of the stems. They are copied: the caller's
+            are neither moved nor frozen.
+        preset: search and refinement, or the name of a preset.
         segment: seconds of the longest chunk, at most 60.
-        overlap: seconds that neighbouring chunks share and fade over.
+        overlap: seconds that neighbouring chunks share and fade over; by default 1, and a third of
+            a segment shorter than 3 s.
+        device: to search on.
 
     Raises:
-        ConfigError: for no priors, or a segment that is no length.
+        ConfigError: for no priors, an unknown preset, or a segment or overlap out of range.
         FrontendMismatch: where two priors were trained on different spectrograms.
     """
 
     def __init__(
         self,
         priors: Mapping[str, Prior],
-        how: Preset | str = "default",
-        segment: float = 60.0,
-        overlap: float = 1.0,
+        preset: Preset | str = "default",
+        segment: float = _LONGEST,
+        overlap: float | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
-        if not 0 < segment <= 60:
-            raise ConfigError(f"a segment of {segment} s is not above 0 and at most 60 s")
-        if not 0 <= overlap < segment / 2:
+        if not 0 < segment <= _LONGEST:
             raise ConfigError(
-                f"an overlap of {overlap} s is not between 0 and half a segment of {segment} s"
+                f"segment must be above 0 and at most {_LONGEST:g} seconds, got {segment}"
+            )
+        self.overlap = min(1.0, segment / 3) if overlap is None else overlap
+        if not 0 <= self.overlap < segment / 2:
+            raise ConfigError(
+                f"overlap must be at least 0 and less than half the segment of {segment} seconds, "
+                f"got {overlap}"
             )
         self.frontend = shared_frontend(priors)
-        self.priors = {name: prior.freeze() for name, prior in priors.items()}
-        self.how = preset(how) if isinstance(how, str) else how
+        # copied together: what priors share, their copies share
+        self.priors = deepcopy(dict(priors))
+        for prior in self.priors.values():
+            prior.eval().requires_grad_(False).to(device)
+        self.preset = named(preset) if isinstance(preset, str) else preset
         self.segment = segment
-        self.overlap = overlap
+        self.device = torch.device(device)
+        self._most = 2**31
+        """Chunks that have memory side by side."""
+        self._longest = segment
+        """Seconds of a chunk that have."""
 
     @property
     def stems(self) -> list[str]:
@@ -72,69 +130,153 @@ class SeparationEngine:
 
     def chunks(self, samples: int, sample_rate: int) -> list[Chunk]:
         """What a recording of that length is cut into."""
-        longest = max(3, round(self.segment * sample_rate))
-        return plan(samples, longest, max(1, round(self.overlap * sample_rate)))
-
-    def to(self, device: str | torch.device) -> SeparationEngine:
-        """Move the priors. -> itself."""
-        for prior in self.priors.values():
-            prior.to(device)
-        return self
+        return _plan(samples, sample_rate, self.segment, self.overlap)
 
     def separate(
-        self, mixture: Tensor, sample_rate: int, on_step: OnStep | None = None
-    ) -> dict[str, Tensor]:
-        """(samples,) or (channels, samples) full scale ±1 -> stems of that shape, by name.
+        self, recording: Recording, batch_size: int = 1, on_progress: OnProgress | None = None
+    ) -> Iterator[Piece]:
+        """A recording -> its stems, piece by piece, in the memory of one batch of chunks.
 
         Args:
-            mixture: any length and number of channels.
-            sample_rate: Hz.
-            on_step: told of the progress of each chunk's search.
+            recording: of any length and number of channels.
+            batch_size: chunks searched side by side; the stems do not depend on it.
+            on_progress: told of progress.
 
         Raises:
-            AudioError: for samples that are no numbers, none at all, or silence.
+            ConfigError: for a batch size below 1, or a search that diverged.
+            OutOfMemory: where not even one short chunk has memory.
         """
-        wave = check_mixture(mixture, sample_rate)
-        batched = wave.reshape(-1, wave.shape[-1])[None]
-        chunks = self.chunks(wave.shape[-1], sample_rate)
-        fade = CrossFade(chunks)
-        pieces = [
-            fade.add(
-                number,
-                self.separate_chunk(
-                    batched[..., chunk.start : chunk.stop], sample_rate, on_step
-                ).stems[0],
-            )
-            for number, chunk in enumerate(chunks)
-        ]
-        stems = torch.cat(pieces, -1).view(len(self.priors), *wave.shape)
-        return dict(zip(self.priors, stems, strict=True))
+        if batch_size < 1:
+            raise ConfigError(f"batch size must be at least 1, got {batch_size}")
+        chunks = self.chunks(recording.samples, recording.sample_rate)
 
-    def separate_chunk(
-        self, mixture: Tensor, sample_rate: int, on_step: OnStep | None = None
-    ) -> SeparatedChunk:
+        def batches() -> Iterator[Separated]:
+            for first in range(0, len(chunks), batch_size):
+                batch = [
+                    recording.read(chunk.start, chunk.samples)
+                    for chunk in chunks[first : first + batch_size]
+                ]
+                yield self.separate_batch(
+                    torch.stack(batch).to(self.device),
+                    recording.sample_rate,
+                    _part(on_progress, first / len(chunks), len(batch) / len(chunks)),
+                )
+
+        yield from self.join(chunks, batches())
+
+    def join(self, chunks: list[Chunk], batches: Iterable[Separated]) -> Iterator[Piece]:
+        """Batches of chunks, in order -> the pieces of the recording, neighbours cross-faded.
+
+        Raises:
+            ConfigError: for a search that diverged.
+        """
+        fade = CrossFade(chunks)
+        number = 0
+        for batch in batches:
+            if not batch.stems.isfinite().all():
+                raise ConfigError(
+                    "the search left the range of numbers; lower its learning rate: "
+                    f"{self.preset.search}"
+                )
+            objectives = batch.objective.tolist()
+            for stems, objective in zip(batch.stems, objectives, strict=True):
+                yield Piece(fade.add(number, stems).cpu(), objective)
+                number += 1
+
+    def separate_batch(
+        self, mixture: Tensor, sample_rate: int, on_progress: OnProgress | None = None
+    ) -> Separated:
         """(batch, channels, samples) full scale ±1, at most a segment long -> stems.
 
-        What one mixture of the batch gives does not depend on the others.
+        What one mixture of the batch gives does not depend on the others. Where memory does not
+        suffice, the batch is halved, and then the chunks are, for all that follows too.
+
+        Raises:
+            OutOfMemory: where not even one short chunk has memory.
         """
+        batch, _, samples = mixture.shape
+        most = self._most
+        if batch > most:
+            parts = [
+                self.separate_batch(
+                    some,
+                    sample_rate,
+                    _part(on_progress, index * most / batch, len(some) / batch),
+                )
+                for index, some in enumerate(mixture.split(most))
+            ]
+            stems, objectives = zip(*parts, strict=True)
+            return Separated(torch.cat(stems), torch.cat(objectives))
+        if samples > max(3, round(self._longest * sample_rate)):
+            return self._separate_in_parts(mixture, sample_rate, on_progress)
+        try:
+            return self._search(mixture, sample_rate, on_progress)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # here the error is gone, and with it what its frames held of the memory
+        self._take_less(batch, samples / sample_rate)
+        return self.separate_batch(mixture, sample_rate, on_progress)
+
+    def _separate_in_parts(
+        self, mixture: Tensor, sample_rate: int, on_progress: OnProgress | None
+    ) -> Separated:
+        """Chunks that are too long for the memory, as shorter ones that fade into each other."""
+        overlap = min(self.overlap, self._longest / 3)
+        chunks = _plan(mixture.shape[-1], sample_rate, self._longest, overlap)
+        fade = CrossFade(chunks)
+        stems, objectives = [], []
+        for number, chunk in enumerate(chunks):
+            part = self.separate_batch(
+                mixture[..., chunk.start : chunk.stop],
+                sample_rate,
+                _part(on_progress, number / len(chunks), 1 / len(chunks)),
+            )
+            stems.append(fade.add(number, part.stems))
+            objectives.append(part.objective)
+        return Separated(torch.cat(stems, -1), torch.stack(objectives).nanmean(0))
+
+    def _take_less(self, batch: int, seconds: float) -> None:
+        """Halve what is searched at once."""
+        if batch > 1:
+            self._most = batch // 2
+            _log.warning("out of memory: going on with a batch size of %d", self._most)
+        elif seconds > _SHORTEST:
+            self._longest = max(_SHORTEST, min(self._longest, seconds) / 2)
+            _log.warning("out of memory: going on with segments of %.3g s", self._longest)
+        else:
+            raise OutOfMemory(
+                f"no memory on {self.device} for {seconds:.3g} s of the mixture; separate fewer "
+                "stems, or on another device"
+            )
+
+    def _search(
+        self, mixture: Tensor, sample_rate: int, on_progress: OnProgress | None
+    ) -> Separated:
         analysed = resample(mixture, sample_rate, self.frontend.sample_rate)
         magnitude = pooled_magnitude(self.frontend.spectrogram(analysed))  # (batch, bins, frames)
         # a search would lift silence out of the noise floor: share it out evenly instead
-        heard = mixture.abs().amax((1, 2)) > SILENCE
+        sounds = _centred(mixture).abs().amax((1, 2)) > SILENCE
         sources = magnitude[:, None].expand(-1, len(self.priors), -1, -1) / len(self.priors)
-        objective = magnitude.new_zeros(0, len(magnitude))
-        if heard.any():
-            gain = self._gain(analysed[heard])
-            found = self.how.search(
-                list(self.priors.values()), magnitude[heard] * gain[:, None, None], on_step
+        objective = magnitude.new_full((len(magnitude),), torch.nan)
+        if sounds.any():
+            gain = self._gain(analysed[sounds])
+            search = self.preset.search
+            iterations = search.iterations
+
+            def on_step(step: int, objective: Tensor | None) -> None:
+                if on_progress:
+                    on_progress(step / iterations, objective)
+
+            found = search(
+                list(self.priors.values()), magnitude[sounds] * gain[:, None, None], on_step
             )
             sources = sources.clone()
-            sources[heard] = found.magnitudes / gain[:, None, None, None]
-            objective = magnitude.new_zeros(len(found.objective), len(magnitude))
-            objective[:, heard] = found.objective
+            sources[sounds] = found.magnitudes / gain[:, None, None, None]
+            objective[sounds] = found.objective[-1]
         with torch.no_grad():
-            stems = self.how.refine(sources, mixture, sample_rate, self.frontend)
-        return SeparatedChunk(stems, objective)
+            stems = self.preset.refine(sources, mixture, sample_rate, self.frontend)
+        return Separated(stems, objective)
 
     def _gain(self, analysed: Tensor) -> Tensor:
         """(batch, channels, samples) -> (batch,) that brings each mixture to the priors' level.
@@ -142,11 +284,16 @@ class SeparationEngine:
         Sources at their training levels, uncorrelated, mix to the root of the sum of squares.
         """
         levels = [prior.level for prior in self.priors.values()]
-        if not self.how.match_level or not all(levels):
+        if not self.preset.match_level or not all(levels):
             return analysed.new_ones(len(analysed))
         target = sum(level**2 for level in levels) ** 0.5
-        rms = analysed.square().mean((1, 2)).sqrt()
+        rms = _centred(analysed).square().mean((1, 2)).sqrt()
         return target / rms.clamp(min=SILENCE)
+
+
+def _plan(samples: int, sample_rate: int, segment: float, overlap: float) -> list[Chunk]:
+    longest = max(3, round(segment * sample_rate))
+    return plan(samples, longest, max(1, round(overlap * sample_rate)))
 
 
 def shared_frontend(priors: Mapping[str, Prior]) -> Frontend:
@@ -165,21 +312,16 @@ def shared_frontend(priors: Mapping[str, Prior]) -> Frontend:
     return frontend
 
 
-def check_mixture(mixture: Tensor, sample_rate: int) -> Tensor:
-    """The mixture as floating point, or an AudioError in one line."""
-    if sample_rate < 1:
-        raise AudioError(f"a sample rate of {sample_rate} Hz is none")
-    if not mixture.is_floating_point():
-        raise AudioError(f"samples of type {mixture.dtype} are not floating point, full scale ±1")
-    if mixture.ndim not in (1, 2) or not mixture.numel():
-        raise AudioError(
-            f"a mixture of shape {tuple(mixture.shape)} is not (samples,) or (channels, samples)"
-        )
-    if not mixture.isfinite().all():
-        raise AudioError("the mixture holds samples that are no numbers (NaN or infinite)")
-    if float(mixture.abs().max()) <= SILENCE:
-        raise AudioError("the mixture is silent: there is nothing to separate")
-    return mixture.float()
+def _centred(wave: Tensor) -> Tensor:
+    """(..., samples) without its mean: an offset of the converter makes no sound."""
+    return wave - wave.mean(-1, keepdim=True)
+
+
+def _part(on_progress: OnProgress | None, start: float, share: float) -> OnProgress | None:
+    """The same, told of a part of the work."""
+    if on_progress is None:
+        return None
+    return lambda done, objective: on_progress(start + share * done, objective)
 
 
 def _describe(frontend: Frontend) -> str:

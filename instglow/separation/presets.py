@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from instglow import plugins
 from instglow.errors import ConfigError
@@ -24,6 +25,14 @@ class Preset:
     search: Search
     refine: Refinement
     match_level: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; search and refinement are named by their classes."""
+        parts: dict[str, Search | Refinement] = {"search": self.search, "refine": self.refine}
+        described = {
+            name: {"class": type(part).__name__, **asdict(part)} for name, part in parts.items()
+        }
+        return {**described, "match_level": self.match_level}
 
 
 PRESETS = {

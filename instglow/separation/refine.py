@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ _FLOOR = 1e-8
 
 
 class Refinement(Protocol):
-    """Makes stems of source magnitudes and the mixture."""
+    """Makes stems of source magnitudes and the mixture; a frozen dataclass of plain values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __call__(
         self, sources: Tensor, mixture: Tensor, sample_rate: int, frontend: Frontend
@@ -123,7 +125,10 @@ def _interpolate(masks: Tensor, step: float, count: int) -> Tensor:
         return masks
     # double precision: three hours hold more frames than a float's 24 bits can place finely
     position = torch.arange(count, dtype=torch.float64) * step
-    position = position.clamp(max=masks.shape[-1] - 1).to(masks.device)
+    # and on the CPU, because MPS has no double precision
+    position = position.clamp(max=masks.shape[-1] - 1)
     before = position.floor().long()
     after = (before + 1).clamp(max=masks.shape[-1] - 1)
-    return torch.lerp(masks[..., before], masks[..., after], (position - before).to(masks))
+    weight = (position - before).to(masks.dtype).to(masks.device)
+    before, after = before.to(masks.device), after.to(masks.device)
+    return torch.lerp(masks[..., before], masks[..., after], weight)

@@ -18,8 +18,10 @@ from instglow.separation.optimiser import SharedScaleAdam
 _MAX_RATE = 1000.0
 """Latents are of the order of 1; far above this, Adam leaves the range of 32-bit numbers."""
 
-OnStep = Callable[[int, float], None]
-"""Called after each iteration with its number, from 1, and the mean objective."""
+OnStep = Callable[[int, Tensor | None], None]
+"""Called after each iteration with its number, from 1, and the objective, (batch,), on the search's
+device; None in a stage before the one that `SearchResult.objective` is of. Who reads the tensor
+waits for the device, so do it rarely."""
 
 
 def require_seed(seed: int) -> None:
@@ -150,7 +152,7 @@ class LatentSearch:
                     latent.copy_(prior.project(latent))
             history.append(objective.detach())
             if on_step:
-                on_step(step, float(history[-1].mean()))
+                on_step(step, history[-1])
         return SearchResult(magnitudes.detach(), torch.stack(history))
 
     def _evaluate(

@@ -3,10 +3,10 @@ import torch
 from torch import Tensor
 from toys import FRONTEND, low_and_high
 
+from instglow.api import Separator
 from instglow.errors import ConfigError
 from instglow.prior import Decoded, Prior, Space
 from instglow.rivals.code_search import AverageLikelihood, CodeSearch, draw_pairs
-from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import preset
 
 
@@ -186,9 +186,9 @@ def test_progress_is_reported():
 
 
 def test_the_preset_makes_stems_of_the_mixtures_length():
-    engine = SeparationEngine(dict(zip(("one", "other"), toys(), strict=True)), "lq-vae")
+    separator = Separator(dict(zip(("one", "other"), toys(), strict=True)), "lq-vae")
     wave = torch.rand(1000, generator=torch.Generator().manual_seed(0)) - 0.5
-    stems = engine.separate(wave, FRONTEND.sample_rate)
+    stems = separator.separate(wave, FRONTEND.sample_rate)
     assert {name: stem.shape for name, stem in stems.items()} == {
         "one": wave.shape,
         "other": wave.shape,

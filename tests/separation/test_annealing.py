@@ -10,7 +10,7 @@ from instglow.separation.search import LatentSearch
 
 
 @dataclass
-class Heard:
+class Asked:
     noise: list[float] = field(default_factory=list)
 
 
@@ -21,10 +21,10 @@ class CleaningBand(BandPrior):
 
     def __init__(self, low: int, high: int) -> None:
         super().__init__(FRONTEND, low, high)
-        self.heard = Heard()
+        self.asked = Asked()
 
     def denoise(self, magnitude, noise, added, generator):
-        self.heard.noise.append(noise)
+        self.asked.noise.append(noise)
         clean = torch.zeros_like(magnitude)
         drawn = torch.rand(magnitude.shape[1:], generator=generator)
         clean[:, self.low : self.high] = magnitude[:, self.low : self.high]
@@ -58,13 +58,13 @@ def test_noise_falls_by_equal_ratios_from_the_highest_to_the_lowest(mixture):
     priors, told = bands(), []
     search = Annealing(steps=4, highest=8.0, lowest=1.0)
     search(priors, mixture, lambda step, objective: told.append(step))
-    assert priors[0].heard.noise == pytest.approx([8, 4, 2, 1])
-    assert priors[1].heard.noise == priors[0].heard.noise
+    assert priors[0].asked.noise == pytest.approx([8, 4, 2, 1])
+    assert priors[1].asked.noise == priors[0].asked.noise
     assert told == [1, 2, 3, 4]
     assert search.iterations == 4
     priors = bands()
     Annealing(steps=1, highest=2.0, lowest=2.0)(priors, mixture)
-    assert priors[0].heard.noise == [2.0]
+    assert priors[0].asked.noise == [2.0]
 
 
 def test_a_batch_changes_nothing(mixture):
@@ -75,7 +75,7 @@ def test_a_batch_changes_nothing(mixture):
 
 
 def test_a_latent_search_starts_from_what_annealing_found(mixture):
-    search = AnnealedSearch(steps=1, trust=0.5, annealing=Annealing(steps=3))
+    search = AnnealedSearch(steps=1, start_scale=0.5, annealing=Annealing(steps=3))
     told = []
     found = search(bands(), mixture, lambda step, objective: told.append(step))
     start = Annealing(steps=3)(bands(), mixture).magnitudes
@@ -103,7 +103,7 @@ def test_the_seed_of_the_search_is_that_of_its_annealing(mixture):
 
     assert torch.equal(found(seed=3), found(seed=3, annealing=Annealing(seed=5)))
     assert not torch.equal(found(seed=3), found(seed=4))
-    untrusted = found(trust=0.0)
+    untrusted = found(start_scale=0.0)
     torch.testing.assert_close(untrusted, LatentSearch(steps=1)(bands(), mixture).magnitudes)
 
 
@@ -121,5 +121,5 @@ def test_the_seed_of_the_search_is_that_of_its_annealing(mixture):
 def test_settings_that_make_no_sense_are_refused(options, reason):
     with pytest.raises(ConfigError, match=reason):
         Annealing(**options)
-    with pytest.raises(ConfigError, match=r"a trust of 1\.5"):
-        AnnealedSearch(trust=1.5)
+    with pytest.raises(ConfigError, match=r"start_scale must be .* got 1\.5"):
+        AnnealedSearch(start_scale=1.5)

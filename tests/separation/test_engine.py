@@ -1,16 +1,20 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys import FRONTEND, BandPrior, low_and_high, tone
 
-from instglow.api import Separator
+from instglow.api import Separator, _InMemory
+from instglow.audio.chunks import CrossFade, plan
 from instglow.audio.frontend import Frontend
-from instglow.errors import AudioError, ConfigError, FrontendMismatch
-from instglow.separation.engine import SeparationEngine
+from instglow.errors import AudioError, ConfigError, FrontendMismatch, OutOfMemory
+from instglow.families.nmf import NMFPrior
+from instglow.separation.engine import Piece, SeparationEngine
 from instglow.separation.presets import PRESETS, Preset
-from instglow.separation.refine import MixturePhase, RatioMask
+from instglow.separation.refine import MixturePhase, RatioMask, _interpolate
 from instglow.separation.search import LatentSearch
 
 QUICK = Preset(LatentSearch(steps=60, learning_rate=0.1, relative=True), RatioMask())
@@ -66,11 +70,28 @@ def test_what_a_batch_holds_besides_does_not_matter():
     mixtures = 0.1 * torch.randn(3, 2, 3000, generator=generator)
     mixtures[1] = 0  # silence beside sound
     engine = SeparationEngine(low_and_high(level=0.1), QUICK)
-    together = engine.separate_chunk(mixtures, 8000).stems
+    together = engine.separate_batch(mixtures, 8000).stems
     for index in (0, 2):
-        alone = engine.separate_chunk(mixtures[index : index + 1], 8000).stems[0]
+        alone = engine.separate_batch(mixtures[index : index + 1], 8000).stems[0]
         torch.testing.assert_close(together[index], alone, atol=1e-5, rtol=1e-4)
     assert together[1].abs().max() == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.4])
+def test_an_offset_does_not_change_the_level_that_a_search_is_brought_to(offset):
+    seen = []
+
+    class Looking(LatentSearch):
+        def __call__(self, priors, mixture, on_step=None):
+            seen.append(mixture)
+            return super().__call__(priors, mixture, on_step)
+
+    look = Preset(Looking(steps=1), RatioMask())
+    mixture = 0.2 * tone(1000, 8000, 8000)
+    Separator(low_and_high(level=0.1), look).separate(mixture + offset, 8000)
+    Separator(low_and_high(level=0.1), look).separate(mixture, 8000)
+    with_offset, without = (magnitude[:, 4:, 5:-5] for magnitude in seen)  # away from 0 Hz
+    torch.testing.assert_close(with_offset, without, rtol=1e-3, atol=1e-3)
 
 
 def test_loudness_does_not_matter_where_levels_are_matched():
@@ -94,11 +115,12 @@ def test_priors_of_different_spectrograms_are_refused():
     ("mixture", "rate", "says"),
     [
         (torch.zeros(100), 8000, "silent"),
-        (torch.full((100,), math.nan), 8000, "no numbers"),
+        (torch.ones(100, 2), 8000, r"shape \(100, 2\) is \(samples, channels\).*mixture\.T"),
+        (torch.full((100,), math.nan), 8000, "not numbers"),
         (torch.zeros(0), 8000, r"shape \(0,\)"),
         (torch.zeros(2, 3, 100), 8000, r"shape \(2, 3, 100\)"),
         (torch.ones(100, dtype=torch.int16), 8000, "int16"),
-        (torch.ones(100), 0, "sample rate of 0"),
+        (torch.ones(100), 0, "sample rate must be at least 1 Hz, got 0"),
     ],
 )
 def test_what_cannot_be_separated_is_refused_in_one_line(mixture, rate, says):
@@ -110,9 +132,9 @@ def test_what_cannot_be_separated_is_refused_in_one_line(mixture, rate, says):
 def test_strange_settings_are_refused():
     with pytest.raises(ConfigError, match="no priors"):
         Separator({})
-    with pytest.raises(ConfigError, match="segment of 61"):
+    with pytest.raises(ConfigError, match=r"segment must be .* got 61"):
         Separator(low_and_high(), segment=61)
-    with pytest.raises(ConfigError, match="overlap of 3"):
+    with pytest.raises(ConfigError, match=r"overlap must be .* 5 seconds, got 3"):
         Separator(low_and_high(), segment=5, overlap=3)
     with pytest.raises(ConfigError, match=r"'quick' is not one of paper, .*default"):
         Separator(low_and_high(), preset="quick")
@@ -125,3 +147,134 @@ def test_the_paper_preset_is_the_paper():
     assert paper.refine == MixturePhase()
     assert not paper.match_level
     assert FRONTEND.bins == 33
+
+
+def test_the_callers_priors_are_left_alone():
+    priors = {name: NMFPrior(FRONTEND, atoms=4).train() for name in ("low", "high")}
+    priors["low"].double()
+    before = {name: prior.logits for name, prior in priors.items()}
+    Separator(priors, QUICK)
+    for name, prior in priors.items():
+        assert prior.training
+        assert prior.logits is before[name]
+        assert prior.logits.requires_grad
+    shared = dict.fromkeys(("lead", "rhythm"), priors["high"])
+    lead, rhythm = SeparationEngine(shared, QUICK).priors.values()
+    assert lead.logits is rhythm.logits
+
+
+def test_what_reaches_a_device_is_float32():
+    separator = Separator(low_and_high(), QUICK)
+    seen = []
+
+    def separate(recording, *_):
+        seen.append(recording.read(0, 10).dtype)
+        yield Piece(torch.zeros(2, 1, 400), 0.0)
+
+    separator.engine.separate = separate
+    separator.separate(tone(500, 400, 8000).double().numpy(), 8000)
+    assert seen == [torch.float32]
+
+
+@pytest.mark.parametrize("segment", [2.0, 0.5])
+def test_the_overlap_follows_a_short_segment(segment):
+    engine = SeparationEngine(low_and_high(), QUICK, segment=segment)
+    chunks = engine.chunks(10 * 8000, 8000)
+    assert max(chunk.samples for chunk in chunks) <= segment * 8000
+    shared = [one.stop - other.start for one, other in itertools.pairwise(chunks)]
+    assert min(shared) >= 8000 * segment / 3 - 1
+    assert SeparationEngine(low_and_high(), QUICK).overlap == 1
+
+
+def test_progress_is_the_share_of_the_work_and_the_objective_that_is_returned():
+    engine = SeparationEngine(low_and_high(), QUICK, segment=0.5, overlap=0.1)
+    told = []
+    mixture = tone(500, 8000, 8000) + tone(3000, 8000, 8000)
+    recording = _InMemory(mixture[None], 8000)
+    pieces = list(engine.separate(recording, 2, lambda *progress: told.append(progress)))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert len(shares) == 2 * QUICK.search.steps  # three chunks in two batches
+    assert told[-1][1].tolist() == [pieces[-1].objective]
+    assert pieces[0].objective == float(told[QUICK.search.steps - 1][1][0])
+
+
+def test_a_silent_chunk_has_no_objective():
+    engine = SeparationEngine(low_and_high(), QUICK, segment=0.5, overlap=0.1)
+    mixture = torch.cat([torch.zeros(8000), tone(500, 8000, 8000)])
+    pieces = list(engine.separate(_InMemory(mixture[None], 8000)))
+    assert math.isnan(pieces[0].objective)
+    assert not math.isnan(pieces[-1].objective)
+
+
+class Cramped(LatentSearch):
+    """A search on a device that has memory for so many frames of so many mixtures."""
+
+    most = (1, 100)
+
+    def __call__(self, priors, mixture, on_step=None):
+        self.seen.append(mixture.shape[::2])
+        if len(mixture) > self.most[0] or mixture.shape[2] > self.most[1]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().__call__(priors, mixture, on_step)
+
+
+def cramped(most: tuple[int, int]) -> Preset:
+    search = Cramped(steps=60, learning_rate=0.1, relative=True)
+    object.__setattr__(search, "seen", [])
+    object.__setattr__(search, "most", most)
+    return Preset(search, RatioMask())
+
+
+def test_out_of_memory_halves_the_batch_then_the_segment_says_so_and_goes_on(caplog):
+    mixture = tone(500, 9 * 8000, 8000) + tone(3000, 9 * 8000, 8000)
+    # 3 chunks of 3.7 s, some 1830 frames each; there is memory for one of half the length
+    preset = cramped((1, 1000))
+    separator = Separator(low_and_high(), preset, segment=4.0, overlap=1.0, batch_size=3)
+    stems = separator.separate(mixture, 8000)
+    torch.testing.assert_close(sum(stems.values()), mixture, atol=1e-4, rtol=1e-3)
+    whole = Separator(low_and_high(), QUICK).separate(mixture, 8000)
+    for name in whole:
+        assert level(whole[name] - stems[name]) < level(whole[name]) - 20
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory: going on with a batch size of 1",
+        "out of memory: going on with segments of 1.83 s",
+    ]
+    # what was found out once counts for all that follows
+    assert all(count == 1 and frames <= 1000 for count, frames in preset.search.seen[2:])
+
+
+def test_no_memory_even_for_a_second_is_one_line():
+    separator = Separator(low_and_high(), cramped((1, 10)), batch_size=2)
+    with pytest.raises(
+        OutOfMemory, match=r"no memory on cpu for 0\.8\d+ s of the mixture; separate"
+    ):
+        separator.separate(tone(500, 4 * 8000, 8000), 8000)
+
+
+def test_another_error_of_the_search_is_not_taken_for_one_of_memory():
+    class Broken(LatentSearch):
+        def __call__(self, priors, mixture, on_step=None):
+            raise RuntimeError("shape '[2, 3]' is invalid")
+
+    with pytest.raises(RuntimeError, match="shape"):
+        Separator(low_and_high(), Preset(Broken(), RatioMask())).separate(tone(5, 99, 8000), 8000)
+
+
+def test_what_is_shared_out_on_a_device_has_no_double_precision():
+    """As MPS demands; "meta" stands for a device."""
+    masks = torch.rand(1, 2, 5, 7, device="meta")
+    fade = CrossFade(plan(10, 5, 1))
+    with NoDoubles():
+        assert _interpolate(masks, 0.5, 9).shape == (1, 2, 5, 9)
+        fade.add(0, torch.zeros(2, 4, device="meta"))
+        fade.add(1, torch.zeros(2, 4, device="meta"))
+
+
+class NoDoubles(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.device.type == "meta":
+            assert found.dtype != torch.float64, function
+        return found

@@ -46,7 +46,7 @@ class Demucs(Network):
             samplerate=sample_rate,
         )
 
-    def stems(self, mixture: Tensor) -> Tensor:
-        """See `Network`."""
+    def forward(self, mixture: Tensor) -> Tensor:
+        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
         stems: Tensor = self.model(mixture[:, None])  # (batch, sources, 1, samples)
         return stems[:, :, 0]
