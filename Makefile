@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test test-fast lint results page speed training-speed loader picture dashboard prior variants new-instrument
+.PHONY: setup demo test test-fast lint docs-check results page speed training-speed loader picture dashboard prior variants new-instrument
 
 setup: .venv/installed
 
@@ -32,6 +32,11 @@ lint: setup
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache > .venv/import-linter.log || { cat .venv/import-linter.log; exit 1; }
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory docs-check
+
+# Is every generated document made from the priors, settings and scripts of this tree?
+docs-check: setup
+	@$(BIN)/python benchmarks/provenance.py
 
 # docs/results.md from scratch: render solos, train what does not ship, separate, score; hours.
 # MIDI=folder SOUNDFONTS=folder [SONGS=more folders of <song>/<stem>.flac]
@@ -46,6 +51,7 @@ page: setup
 	@$(BIN)/instglow evaluate examples --priors $(PRIORS) --seconds 8 --out evaluations/page \
 		--method nmf --method paper --method instglow --method ideal-ratio-mask \
 		--figure mean_sdr --page docs/listen
+	@$(BIN)/python benchmarks/provenance.py sign docs/listen/index.html
 
 speed: setup
 	@$(BIN)/python benchmarks/speed.py --write docs/speed.md

@@ -17,6 +17,7 @@ import soundfile
 import torch
 import yaml
 from lightning.pytorch import Callback, Trainer
+from provenance import sign
 
 from instglow.audio.frontend import Frontend
 from instglow.cli.train import configs
@@ -166,6 +167,7 @@ def main() -> None:
             for workers in WORKERS:
                 text += row(source, kept, workers, arguments.steps)
     arguments.write.write_text(text)
+    sign(arguments.write)
     print(text)
 
 

@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from provenance import sign
+
 from instglow.synthesis.rendered import render
 from instglow.synthesis.split import read_split
 
@@ -111,6 +113,7 @@ def main() -> None:
     prepare(arguments.midi, arguments.soundfonts)
     minutes = add()
     arguments.write.write_text(page(minutes, {method: measure(method) for method in METHODS}))
+    sign(arguments.write)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from provenance import sign
 from torch import Tensor
 
 from instglow import Registry, Separator
@@ -45,6 +46,7 @@ def main() -> None:
     figure.supxlabel("seconds", fontsize=9)
     figure.tight_layout()
     figure.savefig(arguments.write, dpi=80)
+    sign(arguments.write)
 
 
 if __name__ == "__main__":

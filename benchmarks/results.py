@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
+from provenance import sign
 from results_page import headline, page
 
 from instglow.synthesis.rendered import render
@@ -143,11 +144,14 @@ def write(arguments: argparse.Namespace) -> None:
             *("likelihood", ",".join(BAND), str(RENDERED), "--overwrite"),
             *("--json", str(likelihood.with_suffix(".json")), "--plot", "docs/likelihood.png"),
         )
-    Path("docs/results.md").write_text(page(OUT, RUNS))
-    readme = Path("README.md").read_text()
-    before, rest = readme.split(OPENING)
+        sign(Path("docs/likelihood.png"))
+    results, readme = Path("docs/results.md"), Path("README.md")
+    results.write_text(page(OUT, RUNS))
+    sign(results)
+    before, rest = readme.read_text().split(OPENING)
     after = rest[rest.index(CLOSING) :]
-    Path("README.md").write_text(f"{before}{OPENING}\n{headline(OUT)}\n{after}")
+    readme.write_text(f"{before}{OPENING}\n{headline(OUT)}\n{after}")
+    sign(readme)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from provenance import sign
 
 from instglow import Registry
 from instglow.api import load_priors
@@ -113,6 +114,7 @@ def main() -> None:
         )
     text += scoring()
     arguments.write.write_text(text)
+    sign(arguments.write)
     print(text)
 
 

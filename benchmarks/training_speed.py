@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from plain_glow import PlainGlow
+from provenance import sign
 from torch import Tensor
 
 from instglow.audio.frontend import Frontend
@@ -141,6 +142,7 @@ def main() -> None:
     torch.set_num_threads(1)
     text = report()
     arguments.write.write_text(text)
+    sign(arguments.write)
     print(text)
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from provenance import sign
 from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
 from instglow.api import Separator, load_priors
-from instglow.data.stems import folder_songs
+from instglow.data.song_folders import folder_songs
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
 from instglow.separation.annealing import AnnealedSearch
@@ -179,6 +180,7 @@ def main() -> None:
             )
         )
     )
+    sign(arguments.write)
 
 
 if __name__ == "__main__":

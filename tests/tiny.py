@@ -49,8 +49,8 @@ def data(hertz: float = 200.0, **options) -> SoloData:
 
 
 def trainer(epochs: int, callbacks: list[Callback], **options) -> Trainer:
+    options = {"accelerator": "cpu", **options}
     return Trainer(
-        accelerator="cpu",
         max_steps=100 * BATCHES,  # as the command has it: a number of steps, and perhaps of epochs
         max_epochs=epochs,
         callbacks=callbacks,

@@ -4,63 +4,80 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
+import re
 import stat
-import subprocess
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import soundfile
 import torch
 from torch import Tensor
 
-from instglow.errors import AudioError, DependencyError
+from instglow.audio.decode import Decoder, ends_early, no_stream
+from instglow.errors import AudioError
 
 SILENCE = 1e-6  # full scale ±1: -120 dBFS, below the noise of any converter
 
 # Only here does libsndfile seek to the exact sample. Near the end of a Vorbis file it returns
 # other samples than a reading from the start does; in an mp3 without a Xing header it cannot seek
-# and guesses the length from the bit rate. So whatever is lossy is decoded once, from the start.
+# and guesses the length from the bit rate. So whatever is lossy FFmpeg decodes, from the start.
 _EXACT = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 _UNKNOWN_LENGTH = 2**62  # libsndfile's length of a flac that was written into a pipe is 2^63 - 1
 _BLOCK = 2**20  # values read at once by `AudioFile.check`
+_SHORT = 0.02  # seconds; what is less can be padding that a program forgot to write
+# Sizes in bytes (wav, w64, aiff, svx, au), or frames (rf64). A program that writes into a pipe puts
+# a size that no file has, since it cannot know: 2^32 - 1, or a little less than 2^31.
+_LESS = re.compile(
+    r"^\s*(?:data|riff|SSND|BODY|Data Size)\s*: (?P<bytes>\d+) \(should be (?P<bytes_there>\d+)\)"
+    r"|frame count (?P<frames_there>\d+) does not match value from 'ds64' chunk of (?P<frames>\d+)",
+    re.MULTILINE,
+)
 
 
 class AudioFile:
     """One recording, read piece by piece; a context manager.
 
-    What libsndfile cannot seek in exactly (mp3, ogg) is decoded once into a temporary file of
-    32-bit floats, which goes away on `close`; so is what it cannot read (m4a, video, ...), by the
-    program ffmpeg, at the rate and with the channels of the first audio stream.
+    What libsndfile cannot seek in exactly (mp3, ogg) or cannot read (m4a, video, ...) FFmpeg's
+    libraries decode once into a temporary file of 32-bit floats, which goes away on `close`.
+
+    Args:
+        path: of the file.
+        stream: which of its sound streams, from 1.
 
     Attributes:
         path: the file as it was named.
         sample_rate: Hz.
         channels: 1 for mono, 2 for stereo.
         samples: per channel.
+        streams: how many sound streams the file has.
+        damage: what is missing, a line each; silence stands where the rest keeps its time.
+
+    Raises:
+        AudioError: for what is no recording, or one that is damaged beyond that.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, stream: int = 1) -> None:
         self.path = Path(path)
         _check_file(self.path)
         self._remove: weakref.finalize | None = None
         file = _open(self.path)
-        if file is None or not _seeks_exactly(file):
-            decoded = _decode(self.path, file)
+        if file and _seeks_exactly(file):
+            self.streams, self.damage = 1, _cut_short(file)
+            if stream != 1:
+                raise AudioError(f"{self.path}: {no_stream(stream, 1)}")
+        else:
+            decoder = Decoder(self.path, stream)
+            decoded = _decode(decoder)
+            self.streams, self.damage = decoder.streams, decoder.damage
             self._remove = weakref.finalize(self, decoded.unlink, missing_ok=True)
-            try:
-                file = soundfile.SoundFile(decoded)
-            except soundfile.SoundFileError:
-                self._remove()
-                raise AudioError(f"{self.path}: holds no samples; export it again") from None
+            file = soundfile.SoundFile(decoded)
         self._file = file
         self.sample_rate: int = file.samplerate
         self.channels: int = file.channels
         self.samples: int = file.frames
-        if self.samples == 0:
-            self.close()
-            raise AudioError(f"{self.path}: holds no samples; check how it was exported")
 
     def read(self, start: int, count: int) -> Tensor:
         """Samples start ... start + count - 1 -> (channels, count) float32, full scale ±1."""
@@ -94,6 +111,11 @@ class AudioFile:
                 f"{20 * math.log10(SILENCE):.0f} dBFS needed); check the recording"
             )
 
+    def refuse_damage(self) -> None:
+        """AudioError where anything is missing: for what is learnt from or scored against."""
+        for what in self.damage:
+            raise AudioError(f"{self.path}: {what}; copy or export it again")
+
     def close(self) -> None:
         """Close the file and delete what was decoded for it."""
         self._file.close()
@@ -114,8 +136,13 @@ class AudioFile:
 
 
 def read(path: str | Path) -> tuple[Tensor, int]:
-    """A whole file -> (channels, samples) float32 full scale ±1, and its sample rate in Hz."""
+    """A whole file -> (channels, samples) float32 full scale ±1, and its sample rate in Hz.
+
+    Raises:
+        AudioError: for what is no recording, or damaged.
+    """
     with AudioFile(path) as file:
+        file.refuse_damage()
         return file.read(0, file.samples), file.sample_rate
 
 
@@ -135,7 +162,7 @@ def _check_file(path: Path) -> None:
     if status.st_size == 0:
         raise AudioError(f"{path}: empty (0 bytes); copy or export it again")
     with path.open("rb") as file:
-        # ffmpeg would follow a playlist, and wait for ever if it is one of a live stream.
+        # FFmpeg would follow a playlist, and wait for ever if it is one of a live stream.
         if file.read(7) == b"#EXTM3U":
             raise AudioError(f"{path}: a playlist, not a recording; name the files in it")
 
@@ -149,68 +176,51 @@ def _open(path: Path) -> soundfile.SoundFile | None:
 
 
 def _seeks_exactly(file: soundfile.SoundFile) -> bool:
-    return file.subtype in _EXACT and file.frames < _UNKNOWN_LENGTH
+    # no frames: a recorder that was switched off left a header which says so
+    return file.subtype in _EXACT and 0 < file.frames < _UNKNOWN_LENGTH
 
 
-def _decode(path: Path, file: soundfile.SoundFile | None) -> Path:
+def _decode(decoder: Decoder) -> Path:
     """Any recording -> a temporary RF64 file of 32-bit floats."""
     handle, name = tempfile.mkstemp(prefix="instglow-", suffix=".wav")
     os.close(handle)
+    file: soundfile.SoundFile | None = None
     try:
-        # libsndfile ends early in an mp3 without a Xing header, so it is the second choice
-        if file is None or shutil.which("ffmpeg"):
-            _decode_with_ffmpeg(path, name)
-        else:
-            _decode_from_start(path, file, name)
+        for rate, block in decoder:
+            with _full_disk_said(decoder.path, name):
+                file = file or soundfile.SoundFile(
+                    name, "w", rate, block.shape[1], "FLOAT", format="RF64"
+                )
+                file.write(block)
+        assert file is not None, "a decoder that gave nothing raises"
+        with _full_disk_said(decoder.path, name):
+            file.close()
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     return Path(name)
 
 
-def _decode_from_start(path: Path, file: soundfile.SoundFile, name: str) -> None:
+@contextmanager
+def _full_disk_said(path: Path, decoded: str) -> Iterator[None]:
     try:
-        with (
-            file,
-            soundfile.SoundFile(
-                name, "w", file.samplerate, file.channels, "FLOAT", format="RF64"
-            ) as decoded,
-        ):
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                decoded.write(block)
-    except soundfile.SoundFileError as error:
-        reason = str(error).strip()
-        raise AudioError(f"{path}: cannot be decoded ({reason}); export it again") from None
-    except (OSError, AssertionError):  # AssertionError: soundfile's for a short write
-        raise AudioError(_no_room(path, name)) from None
+        yield
+    # AssertionError: soundfile's for a short write
+    except (soundfile.SoundFileError, OSError, AssertionError):
+        raise AudioError(
+            f"{path}: no room to decode it in {Path(decoded).parent}; make room or set TMPDIR "
+            "elsewhere"
+        ) from None
 
 
-def _decode_with_ffmpeg(path: Path, name: str) -> None:
-    if shutil.which("ffmpeg") is None:
-        raise DependencyError(
-            f"{path}: only the program ffmpeg could read this, and it is not installed; "
-            "install it (apt install ffmpeg, brew install ffmpeg) or convert the file to wav"
-        )
-    # "file:" keeps a name like "-y.mp3" or "http:a.mp3" a file name.
-    source = ["-protocol_whitelist", "file", "-i", f"file:{path}", "-map", "0:a:0"]
-    # RF64 and not W64: libsndfile takes the floats of ffmpeg's W64 for integers.
-    target = ["-c:a", "pcm_f32le", "-rf64", "always", "-f", "wav", "-y", f"file:{name}"]
-    command = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", *source, *target]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode:
-        raise AudioError(_reason(path, name, done.stderr.decode(errors="replace")))
-
-
-def _no_room(path: Path, decoded: str) -> str:
-    folder = Path(decoded).parent
-    return f"{path}: no room to decode it in {folder}; make room or set TMPDIR elsewhere"
-
-
-def _reason(path: Path, decoded: str, complaint: str) -> str:
-    if "matches no streams" in complaint:
-        return f"{path}: holds no audio; name a recording"
-    if "No space left" in complaint or "File too large" in complaint:
-        return _no_room(path, decoded)
-    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    last = lines[-1].removeprefix(f"file:{path}: ") if lines else "no reason given"
-    return f"{path}: not a recording that ffmpeg can read ({last}); convert it to wav or flac"
+def _cut_short(file: soundfile.SoundFile) -> list[str]:
+    """Whether the file holds less than its header says, which libsndfile notes in its log alone."""
+    for line in _LESS.finditer(file.extra_info):
+        promised = int(line["bytes"] or line["frames"])
+        there = int(line["bytes_there"] or line["frames_there"])
+        streamed = promised >= 0xFFFFFF00 or 0x7FFFF000 <= promised <= 0x7FFFFFFF
+        seconds = file.frames / file.samplerate
+        expected = seconds * promised / max(1, there)
+        if not streamed and expected - seconds > _SHORT:
+            return [ends_early(seconds, expected)]
+    return []

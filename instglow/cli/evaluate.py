@@ -15,6 +15,7 @@ from instglow.api import parse_priors
 from instglow.cli.outputs import outputs
 from instglow.cli.parser import Parser
 from instglow.cli.search_options import adapted, add_search_options
+from instglow.cli.stem_files import stem_files
 from instglow.data.datasets import open_dataset
 from instglow.devices import resolve
 from instglow.errors import ConfigError, DataError
@@ -58,7 +59,8 @@ def run(argv: list[str], prog: str) -> None:
     arguments = _parser(prog).parse_args(argv)
     device = resolve(arguments.device)
     keep_audio = _check_targets(arguments)
-    songs = open_dataset(arguments.dataset, arguments.split)
+    names = stem_files(arguments.stems) if arguments.stems else None
+    songs = open_dataset(arguments.dataset, arguments.split, names, arguments.align)
     chosen = parse_priors(arguments.priors) if arguments.priors else {}
     plan = Plan(
         songs,
@@ -80,13 +82,16 @@ def run(argv: list[str], prog: str) -> None:
         device,
     )
     methods = [method(name, request) for name in dict.fromkeys(arguments.method or [OWN])]
-    for song, reason in songs.skipped.items():
-        print(f"instglow: {song} is left out: {reason}", file=sys.stderr)
+    for name, reason in songs.skipped.items():
+        print(f"instglow: {name} is left out: {reason}", file=sys.stderr)
+    for song in songs.songs:
+        if song.note:
+            print(f"instglow: {song.name}: {song.note}", file=sys.stderr)
     results = {one.name: _measure(one, plan, arguments.quiet) for one in methods}
     reports = [report(one, _preset(one), plan, *results[one.name]) for one in methods]
-    for song, level in _residuals(reports).items():
+    for name, level in _residuals(reports).items():
         print(
-            f"instglow: {song}: its mixture is not the sum of its stems (the rest is at "
+            f"instglow: {name}: its mixture is not the sum of its stems (the rest is at "
             f"{level:.1f} dB of the mixture); --remix separates the sum of the stems instead",
             file=sys.stderr,
         )
@@ -174,7 +179,7 @@ def _parser(prog: str) -> Parser:
         "dataset",
         type=Path,
         metavar="DATASET",
-        help="MUSDB18, MUSDB18-HQ, Slakh2100, or a folder of <song>/<stem>.wav",
+        help="MUSDB18, MUSDB18-HQ, Slakh2100, or a folder of <song>/<stem>.wav, .flac, .mp3, ...",
     )
     parser.add_argument(
         "--priors",
@@ -208,6 +213,19 @@ def _parser(prog: str) -> Parser:
         type=Path,
         metavar="DIR",
         help="where each song's scores are kept (default: evaluations/<dataset>)",
+    )
+    parser.add_argument(
+        "--stems",
+        metavar="STEM=NAME,...",
+        help="what the files of each stem are called in a folder of songs, without their endings: "
+        "bass='01 - Bass (DI)',drums=Kick,drums=Snare,guitar='*gtr*',mixture=Master; or a YAML "
+        "file of `stem: name` or `stem: [names]`",
+    )
+    parser.add_argument(
+        "--align",
+        action="store_true",
+        help="fit files of unlike length, channels or rate to each other: pad, copy mono to every "
+        "channel, resample",
     )
     parser.add_argument("--split", default="test", help="of MUSDB18 and Slakh2100 (default: test)")
     parser.add_argument(

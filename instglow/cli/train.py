@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from instglow import plugins
+from instglow.cli.train_options import TrainParser, in_order
 from instglow.cli.wandb_account import offline_without_account
 from instglow.data.datamodule import SoloData
 from instglow.devices import available, resolve, trainer_options
@@ -19,11 +20,13 @@ from instglow.errors import ConfigError
 from instglow.training.averaging import WeightAverage
 from instglow.training.base import TrainingRun
 from instglow.training.callbacks import Checkpoints, Publish
-from instglow.training.configs import class_path, configs, find_config
+from instglow.training.configs import class_path, configs
 from instglow.training.discrimination import Discrimination
 from instglow.training.early_stop import EarlyStop
+from instglow.training.failures import causes, explanation, one_line
 from instglow.training.interrupt import keyboard_interrupt
 from instglow.training.module import PriorTraining
+from instglow.training.publish import read_checkpoint
 
 
 def run(argv: list[str], prog: str) -> None:
@@ -31,14 +34,13 @@ def run(argv: list[str], prog: str) -> None:
     offline_without_account()
     _quiet()
     command = prog.split()[-1]
-    defaults = configs() / "trainer.yaml"
-    parser_kwargs = {
-        name: {"default_config_files": [str(defaults)]} for name in ("fit", "validate", "test")
-    }
     # a configuration can then name these by their class alone, and --help lists them
     list(plugins.available("instglow.sources"))
-    with keyboard_interrupt() as interrupt:
-        _TrainCLI(
+    skipped = LightningCLI.subcommands()[command]
+    # the parsers of commands that were not asked for would be as large
+    cli = type("TrainCLI", (_TrainCLI,), {"subcommands": staticmethod(lambda: {command: skipped})})
+    with one_line(), keyboard_interrupt() as interrupt:
+        cli(
             TrainingRun,
             LightningDataModule,
             subclass_mode_model=True,
@@ -46,22 +48,15 @@ def run(argv: list[str], prog: str) -> None:
             seed_everything_default=0,
             save_config_callback=RunConfig,
             trainer_defaults={"callbacks": [interrupt]},
-            args=[command, *_find_configs(argv)],
-            parser_kwargs=parser_kwargs,
+            args=[command, *in_order(argv)],
+            parser_kwargs={command: {"default_config_files": [str(configs() / "trainer.yaml")]}},
         )
-
-
-class _Parser(LightningArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        """One line instead of the usage of several hundred options."""
-        reason = " ".join(str(message).split())
-        raise ConfigError(f"{reason}; see `instglow fit --help`") from ex
 
 
 class _TrainCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Our parser for each subcommand."""
-        parser = _Parser(**kwargs)
+        parser = TrainParser(**kwargs)
         parser.add_argument("-c", "--config", action="config", help="a YAML file; can be repeated")
         parser.add_argument(
             "-d",
@@ -85,6 +80,21 @@ class _TrainCLI(LightningCLI):
             raise ConfigError(
                 f"{reason} (devices on this machine: {', '.join(available())})"
             ) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse a checkpoint that cannot be read before anything is made."""
+        path = self.config[self.config.subcommand].ckpt_path
+        if path is not None:
+            read_checkpoint(Path(path))
+
+    def instantiate_classes(self) -> None:
+        """Make model, data and trainer; what does not fit together is said in one line."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            *_, reason = causes(error)
+            text = " ".join(str(reason).split())
+            raise explanation(error) or ConfigError(f"{text}; see `instglow fit --help`") from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What every run has besides model, data and trainer; what they are if nothing is said."""
@@ -120,22 +130,9 @@ class RunConfig(SaveConfigCallback):
             )
 
 
-def _find_configs(argv: list[str]) -> list[str]:
-    """Replace names of configurations that the working directory lacks by ours."""
-    found, is_value = [], False
-    for word in argv:
-        option, equals, value = word.partition("=")
-        if is_value:
-            word = find_config(word)
-        elif equals and option in ("--config", "-c"):
-            word = f"{option}={find_config(value)}"
-        is_value = word in ("--config", "-c")
-        found.append(word)
-    return found
-
-
 def _quiet() -> None:
     """Keep Lightning's tips and the notes on its own deprecations from the user."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for module in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(module).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

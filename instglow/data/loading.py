@@ -54,7 +54,6 @@ def load(source: SoloSource, split: Split, sample_rate: int, cache: Cache | None
     for recording in bar:
         try:
             waves.append(_int16(recording, sample_rate, cache))
-        # DependencyError: a broken wav is one that perhaps ffmpeg could read
         except (AudioError, DataError, DependencyError) as error:  # noqa: PERF203 - one each
             broken.append(str(error))
     if broken and not waves:

@@ -9,15 +9,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
 
+from instglow.audio.decode import excerpt, stream_formats
 from instglow.data.recording import Recording
 from instglow.data.solo import Split
+from instglow.data.song_folders import FileSong
 from instglow.data.songs import Excerpt, Song, SongSet
-from instglow.data.stems import MIXTURE, FileSong, gather, subfolders
-from instglow.errors import AudioError, DataError, DependencyError
+from instglow.data.stems import MIXTURE, gather, subfolders
+from instglow.errors import AudioError, DataError
 
 STEMS = ("vocals", "drums", "bass", "other")
 SUFFIX = ".stem.mp4"
@@ -39,12 +42,10 @@ class MusdbStem:
         self.stem = stem
 
     def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
-        """See `SoloSource`; DependencyError for .stem.mp4 without ffmpeg and ffprobe."""
+        """See `SoloSource`."""
         folder = _part(self.root, "train")
         validation = _validation_songs()
         files = _stem_files(folder)
-        if files:
-            _musdb()  # what it lacks is no fault of the songs
         found = [
             place
             for place in files or subfolders(folder)
@@ -65,67 +66,65 @@ class MusdbStem:
 class MusdbSong(Song):
     """A song of MUSDB18, as a file .stem.mp4; only the part asked for is kept in memory.
 
+    Read through musdb where the programs that it needs are installed, and otherwise through PyAV:
+    the same samples.
+
     Raises:
-        AudioError: for a file that ffprobe cannot read, or that lacks streams.
+        AudioError: for a file that FFmpeg cannot read, or that lacks streams.
     """
 
     def __init__(self, path: Path) -> None:
-        musdb = _musdb()
-        import ffmpeg  # type: ignore[import-untyped]  # comes with musdb
-
         self.name = path.name.removesuffix(SUFFIX)
         self.stems = tuple(sorted(STEMS))
         self.files = (path,)
-        try:
-            # absolute: ffmpeg takes "a:b.stem.mp4" for a protocol, and "-a.stem.mp4" for an option
-            self._track = musdb.MultiTrack(path=str(path.absolute()), name=self.name, stem_id=0)
-        except (ffmpeg.Error, IndexError, KeyError):  # broken, no stream, a stream without length
-            raise AudioError(f"{path}: not a song that ffprobe can read; copy it again") from None
-        info = self._track.info
-        if info.nb_audio_streams != len(_STREAMS):
+        self._path = path.absolute()
+        found = stream_formats(path)
+        if len(found) != len(_STREAMS):
             raise AudioError(
-                f"{path}: {info.nb_audio_streams} audio streams, {len(_STREAMS)} needed "
+                f"{path}: {len(found)} audio streams, {len(_STREAMS)} needed "
                 f"({', '.join(_STREAMS)}); copy it again"
             )
-        formats = {(info.rate(k), info.channels(k)) for k in range(len(_STREAMS))}
+        formats = {(stream.sample_rate, stream.channels) for stream in found}
         if len(formats) > 1:
-            found = ", ".join(f"{rate} Hz × {channels}" for rate, channels in sorted(formats))
-            raise AudioError(f"{path}: streams of different format ({found}); copy it again")
+            differing = ", ".join(f"{rate} Hz × {channels}" for rate, channels in sorted(formats))
+            raise AudioError(f"{path}: streams of different format ({differing}); copy it again")
         ((self.sample_rate, self._channels),) = formats
-        self.samples = min(info.nb_samples_streams)  # ffmpeg decodes up to a packet more
+        self.samples = min(stream.samples for stream in found)  # decoders give up to a packet more
+        self._track = _track(self._path)
 
     def read(self, start: int, count: int) -> Excerpt:
         """See `Song`."""
         assert 0 <= start <= start + count <= self.samples, (start, count, self.samples)
-        waves = {
-            name: self._stream(index, start, count)
-            for name, index in zip(_STREAMS, self._track.info.audio_stream_idx(), strict=True)
-        }
+        waves = {name: self._stream(name, start, count) for name in _STREAMS}
         return Excerpt(waves[MIXTURE], {stem: waves[stem] for stem in self.stems})
 
     def stem(self, name: str) -> Tensor:
         """(channels, samples) of all of one stem."""
-        number = _STREAMS.index(name)
-        return self._stream(self._track.info.audio_stream_idx()[number], 0, self.samples)
+        return self._stream(name, 0, self.samples)
 
-    def _stream(self, index: int, start: int, count: int) -> Tensor:
-        path, seconds = self._track.path, (start / self.sample_rate, count / self.sample_rate)
-        try:
-            values = self._track.load_audio(path, index, *seconds)
-        except (ValueError, Warning):  # musdb's for a file that is gone or broken since
-            raise AudioError(f"{path}: cannot be read any more; copy it again") from None
+    def _stream(self, name: str, start: int, count: int) -> Tensor:
+        number, seconds = _STREAMS.index(name), (start / self.sample_rate, count / self.sample_rate)
+        if self._track is None:
+            values = excerpt(self._path, number + 1, start, count)
+            values = np.rint(values * 32768).clip(-32768, 32767) / 32768  # 16 bits, as musdb has
+        else:
+            index = self._track.info.audio_stream_idx()[number]
+            try:
+                values = self._track.load_audio(str(self._path), index, *seconds)
+            except (ValueError, Warning):  # musdb's for a file that is gone or broken since
+                raise AudioError(f"{self._path}: cannot be read any more; copy it again") from None
         # musdb drops dimensions of size 1
         wave = torch.from_numpy(values).float().reshape(-1, self._channels)
         if len(wave) != count:
             raise AudioError(
-                f"{path}: from {seconds[0]:.3f} s on, {len(wave)} of {count} samples can be "
+                f"{self._path}: from {seconds[0]:.3f} s on, {len(wave)} of {count} samples can be "
                 "decoded; copy it again"
             )
         return wave.T.contiguous()
 
 
 def musdb_songs(root: Path, subset: str = "test") -> SongSet:
-    """The songs of MUSDB18 (.stem.mp4, through musdb) or of MUSDB18-HQ (.wav).
+    """The songs of MUSDB18 (.stem.mp4, see `MusdbSong`) or of MUSDB18-HQ (.wav).
 
     MUSDB18-HQ's files are read as they are: the same samples as through musdb, without a process
     for each file and excerpt. A song that cannot be read is left out, with the reason.
@@ -136,13 +135,11 @@ def musdb_songs(root: Path, subset: str = "test") -> SongSet:
 
     Raises:
         DataError: without a single song.
-        DependencyError: for .stem.mp4 without the programs ffmpeg and ffprobe.
     """
     if subset not in ("train", "test"):
         raise DataError(f"MUSDB18 has no part {subset!r}: train and test")
     folder = _part(root, subset)
     if files := _stem_files(folder):
-        _musdb()  # what it lacks is no fault of the songs
         return gather(f"MUSDB18 {subset}", files, MusdbSong)
     folders = subfolders(folder)
     if not folders:
@@ -181,9 +178,11 @@ def _stem_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
-def _musdb() -> Any:
+def _track(path: Path) -> Any:
+    """The song as musdb reads it; None without the programs that musdb needs at its import."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-        raise DependencyError("musdb needs the programs ffmpeg and ffprobe: install FFmpeg")
-    import musdb  # fails at import where ffmpeg is missing
+        return None
+    import musdb
 
-    return musdb
+    # absolute: ffmpeg takes "a:b.stem.mp4" for a protocol, and "-a.stem.mp4" for an option
+    return musdb.MultiTrack(path=str(path), name=path.name.removesuffix(SUFFIX), stem_id=0)

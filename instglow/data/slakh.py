@@ -12,8 +12,9 @@ from torch import Tensor
 
 from instglow.data.recording import Recording
 from instglow.data.solo import Split
+from instglow.data.song_folders import FileSong
 from instglow.data.songs import Song, SongSet
-from instglow.data.stems import FileSong, gather
+from instglow.data.stems import gather
 from instglow.errors import DataError
 
 _CLASSES = ("bass", "drums", "guitar", "piano")
@@ -118,7 +119,8 @@ def _paths(
             continue
         if path := _find(track / "stems", name):
             paths.setdefault(stem, []).append(path)
-        elif entry.get("audio_rendered", True):
+        # BabySlakh says of no stem that it was rendered; the loudness is of those that were
+        elif entry.get("audio_rendered", True) or "integrated_loudness" in entry:
             raise DataError(f"stems/{name} ({stem}) is neither there as flac nor as wav")
         # else: Slakh lists stems that its instruments could not play
     return paths

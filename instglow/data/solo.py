@@ -14,7 +14,10 @@ from instglow.errors import DataError
 
 Split = Literal["train", "held-out"]
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".m4a", ".opus"}
+AUDIO_SUFFIXES = {
+    *(".wav", ".flac", ".aif", ".aiff", ".ogg", ".oga", ".opus"),
+    *(".mp3", ".m4a", ".aac", ".wma"),
+}
 
 
 class SoloSource(Protocol):

@@ -25,6 +25,7 @@ class Song(ABC):
         stems: names of the stems it has, sorted.
         sample_rate: Hz.
         samples: per channel.
+        note: what a user should know about how it was read; may be empty.
         files: all that it is read from; scores of earlier runs count while these are unchanged.
     """
 
@@ -33,6 +34,7 @@ class Song(ABC):
     sample_rate: int
     samples: int
     files: tuple[Path, ...]
+    note: str = ""
 
     @abstractmethod
     def read(self, start: int, count: int) -> Excerpt:

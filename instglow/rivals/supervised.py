@@ -16,7 +16,7 @@ from instglow.errors import ConfigError, DependencyError, WeightsError
 from instglow.evaluation.method import Segment
 from instglow.registry.runs import newest_run
 from instglow.rivals.networks import NETWORKS, network
-from instglow.rivals.networks.base import Network
+from instglow.rivals.networks.base import Network, of_any_length
 from instglow.rivals.pretrained import Trained, pretrained
 
 OVERLAP = 1.0
@@ -66,7 +66,10 @@ class SupervisedMethod:
         rate = self.trained.sample_rate
         chunks = plan(batch.shape[-1], round(self.trained.seconds * rate), round(OVERLAP * rate))
         fade = CrossFade(chunks)
-        pieces = (self.trained.run(batch[..., chunk.start : chunk.stop]) for chunk in chunks)
+        pieces = (
+            of_any_length(self.trained.run, batch[..., chunk.start : chunk.stop])
+            for chunk in chunks
+        )
         return torch.cat([fade.add(index, piece) for index, piece in enumerate(pieces)], -1)
 
 

@@ -50,6 +50,7 @@ class SupervisedTraining(TrainingRun):
 
     def setup(self, stage: str) -> None:
         """Refuse data of other instruments, or in another order."""
+        super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         given = list(getattr(data, "sources", ()))
         if data is not None and given != self.network.sources:

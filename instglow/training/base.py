@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
+from instglow.errors import ConfigError
 from instglow.prior import Prior
 from instglow.training.augment import Augmentation
 
@@ -25,6 +28,9 @@ class TrainingRun(LightningModule):
         warmup_steps: in which the learning rate rises from 0; then it falls to 0 as a cosine.
         augmentation: of the training segments.
         seed: of what is drawn; together with the step it decides all.
+
+    Raises:
+        ConfigError: for a learning rate that is not above 0, or fewer than 0 steps of warm-up.
     """
 
     def __init__(
@@ -36,6 +42,11 @@ class TrainingRun(LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
+        if not 0 < learning_rate < math.inf or warmup_steps < 0:
+            raise ConfigError(
+                f"model.learning_rate must be above 0, got {learning_rate}, and model.warmup_steps "
+                f"at least 0, got {warmup_steps}"
+            )
         self.name = name
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
@@ -51,9 +62,53 @@ class TrainingRun(LightningModule):
         """-> samples of a training segment that lasts about so long."""
         return max(1, round(seconds * self.sample_rate))
 
+    def setup(self, stage: str) -> None:
+        """Refuse weights of less than 32 bits, which small steps of Adam would leave as they are.
+
+        Raises:
+            ConfigError: for a precision other than full or mixed.
+        """
+        precision = str(self.trainer.precision)
+        if precision not in ("32-true", "16-mixed", "bf16-mixed"):
+            raise ConfigError(
+                f"cannot train with trainer.precision {precision}; use 32-true, or bf16-mixed on a "
+                "GPU"
+            )
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, warmed up, then cooled down over the steps that the trainer plans."""
-        return self.scheduled(torch.optim.Adam(self.learned(), lr=self.learning_rate, fused=True))
+        # fused, Adam would unscale gradients itself, and Lightning not clip them
+        fused = "mixed" not in str(self.trainer.precision)
+        return self.scheduled(torch.optim.Adam(self.learned(), lr=self.learning_rate, fused=fused))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model, and say so if nothing is left to train.
+
+        Raises:
+            ConfigError: for weights of other names or shapes, or without an optimizer's state.
+        """
+        require_same_shapes(checkpoint["state_dict"], self.state_dict())
+        if self.trainer.training and not checkpoint.get("optimizer_states"):
+            raise ConfigError("the checkpoint holds weights alone, so no run can go on from it")
+        done, most = checkpoint["global_step"], self.trainer.max_steps
+        if self.trainer.training and 0 <= most <= done:
+            rank_zero_only(print)(
+                f"nothing to train: the checkpoint has {done} steps, trainer.max_steps is {most}"
+            )
+
+    def on_train_start(self) -> None:
+        """The learning rate is the one configured, also where a checkpoint has brought another."""
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] = self.learning_rate
+        for config in self.trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            assert isinstance(schedule, LambdaLR)
+            schedule.base_lrs = [self.learning_rate for _ in schedule.base_lrs]
+            for group, factor in zip(
+                schedule.optimizer.param_groups, schedule.lr_lambdas, strict=True
+            ):
+                group["lr"] = self.learning_rate * factor(schedule.last_epoch)
 
     def learned(self) -> Iterator[nn.Parameter]:
         """The parameters that Adam changes."""
@@ -69,10 +124,9 @@ class TrainingRun(LightningModule):
             share = (step - self.warmup_steps) / max(1.0, total - self.warmup_steps)
             return 0.5 + 0.5 * math.cos(math.pi * min(1.0, share))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
         }
 
     def draw(self, number: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -81,8 +135,25 @@ class TrainingRun(LightningModule):
 
     @property
     def draw_number(self) -> int:
-        """Of this step on this process: a run killed and resumed draws what a whole one would."""
-        return self.global_step * self.trainer.world_size + self.global_rank
+        """Of this batch on this process: a run killed and resumed draws what a whole one would."""
+        batches = self.trainer.accumulate_grad_batches  # a step
+        number = self.global_step * batches
+        number += self.trainer.fit_loop.epoch_loop.batch_idx % batches
+        return number * self.trainer.world_size + self.global_rank
+
+
+def require_same_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise a ConfigError that names the first weight of a checkpoint that does not fit."""
+    for name in {**wanted, **found}:
+        there, here = (
+            "none" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+            for tensor in (found.get(name), wanted.get(name))
+        )
+        if there != here:
+            raise ConfigError(
+                f"the checkpoint is of another model: {name} is {there} in it, {here} here; "
+                "give the configuration that it was trained with"
+            )
 
 
 class PriorRun(TrainingRun):

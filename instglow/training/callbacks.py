@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch import Tensor
 
+from instglow.files import check_writable
 from instglow.registry import Registry, validate_name
 from instglow.registry.runs import RUNS, next_number
 from instglow.training.base import PriorRun, TrainingRun
@@ -38,6 +39,8 @@ class Checkpoints(ModelCheckpoint):
         if self.dirpath is None and stage == "fit":
             runs = Path(trainer.default_root_dir) / RUNS / _name(pl_module)
             self.dirpath = trainer.strategy.broadcast(str(next_number(runs)))
+        if self.dirpath is not None and stage == "fit":
+            check_writable(Path(self.dirpath) / "last.ckpt")
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

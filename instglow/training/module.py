@@ -68,6 +68,7 @@ class PriorTraining(PriorRun):
 
     def setup(self, stage: str) -> None:
         """Refuse data of other instruments than the prior's, or in another order."""
+        super().setup(stage)
         known = self.prior.architecture.get("instruments")
         sources = getattr(getattr(self.trainer, "datamodule", None), "sources", None)
         if known and sources and list(sources) != list(known):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
@@ -71,10 +72,8 @@ def load_checkpoint(checkpoint: Path) -> tuple[Prior, dict[str, Any]]:
 
     Read with `weights_only`, so nothing in it is executed.
     """
-    if not checkpoint.is_file():
-        raise WeightsError(f"no checkpoint {str(checkpoint)!r}; `instglow fit` writes some")
     try:
-        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        loaded = read_checkpoint(checkpoint)
         about = loaded["instglow"]
         prior = family(about["family"])(Frontend(**about["frontend"]), **about["architecture"])
         state = {
@@ -85,12 +84,34 @@ def load_checkpoint(checkpoint: Path) -> tuple[Prior, dict[str, Any]]:
         prior.load_state_dict(state)
     except InstGlowError:
         raise
-    except Exception as error:  # torch raises a dozen types for a damaged file
-        reason = str(error).strip().split("\n")[0]
-        raise WeightsError(
-            f"{checkpoint} is not a checkpoint of `instglow fit` ({reason}); name another"
-        ) from error
+    except Exception as error:  # keys, shapes or values of another program's
+        raise _not_ours(checkpoint, error) from error
     return prior, about
+
+
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """What is in a Lightning checkpoint, its tensors mapped from the file.
+
+    Raises:
+        WeightsError: for no file, or one that holds no weights.
+    """
+    if not checkpoint.is_file():
+        raise WeightsError(f"no checkpoint {str(checkpoint)!r}; `instglow fit` writes some")
+    try:
+        if not is_zipfile(checkpoint):
+            raise ValueError("no zip archive, or cut short")
+        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        loaded["state_dict"]
+    except Exception as error:  # torch raises a dozen types for a damaged file
+        raise _not_ours(checkpoint, error) from error
+    return loaded
+
+
+def _not_ours(checkpoint: Path, error: Exception) -> WeightsError:
+    reason = str(error).strip().split("\n")[0]
+    return WeightsError(
+        f"{checkpoint} is not a checkpoint of `instglow fit` ({reason}); name another"
+    )
 
 
 def newest_checkpoint(instrument: str, root: Path) -> Path:

@@ -4,22 +4,19 @@ import math
 import os
 import re
 import resource
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
+from encoding import encode
 
 from instglow.audio import io
 from instglow.audio.io import AudioFile, read
 from instglow.audio.resample import resample
 from instglow.audio.stems import StemWriter, write
-from instglow.errors import AudioError, ConfigError, DependencyError, OutputError
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg not installed")
+from instglow.errors import AudioError, ConfigError, OutputError
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -35,10 +32,13 @@ def decibels(error: torch.Tensor) -> float:
     return 20 * math.log10(float(error.abs().max()) + 1e-20)
 
 
-def encode(source: Path, target: Path, *options: str) -> Path:
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(source), *options, str(target)]
-    subprocess.run(command, check=True)
-    return target
+def made(path: Path, wave: torch.Tensor, rate: int = 44100, **settings) -> Path:
+    """By PyAV; by libsndfile where the bit rate is to vary."""
+    if path.name == "vbr.mp3":
+        best = {"bitrate_mode": "VARIABLE", "compression_level": 0.0}
+        soundfile.write(path, wave.T.numpy(), rate, **best)
+        return path
+    return encode(path, wave, rate=rate, **settings)
 
 
 @pytest.fixture
@@ -48,6 +48,21 @@ def temporary_files(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+def lag(wave: torch.Tensor, reference: torch.Tensor) -> int:
+    """Samples by which the first channel of a wave comes later than the reference."""
+    size = wave.shape[1] + reference.shape[1]
+    spectra = [torch.fft.rfft(signal[0], size) for signal in (wave, reference)]
+    return int(torch.fft.irfft(spectra[0] * spectra[1].conj(), size).argmax())
+
+
+@pytest.fixture
+def small_disk():
+    """A function that limits how many bytes a file may hold."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # Reading
@@ -75,66 +90,217 @@ def test_what_is_written_is_read_back(tmp_path, name, subtype, step):
             assert torch.equal(file.read(start, count), again[:, start : start + count])
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(
-    ("name", "options", "rate"),
+    ("name", "rate", "settings"),
     [
-        ("cbr.mp3", ["-b:a", "192k"], 44100),
-        ("vbr.mp3", ["-q:a", "4"], 44100),
-        ("headless.mp3", ["-q:a", "4", "-write_xing", "0"], 44100),
-        ("a.ogg", [], 44100),
-        ("a.opus", [], 48000),
-        ("a.m4a", [], 44100),
-        ("a.wma", [], 44100),
-        ("mono.mp3", ["-ac", "1"], 44100),
-        ("-y.mp3", [], 44100),
-        ("film:1.mkv", ["-c:a", "flac"], 44100),
+        ("cbr.mp3", 44100, {"bit_rate": 192_000}),
+        ("vbr.mp3", 44100, {}),
+        ("headless.mp3", 44100, {"options": {"write_xing": "0"}, "bit_rate": 192_000}),
+        ("a.opus", 48000, {"bit_rate": 192_000}),
+        ("a.m4a", 44100, {"bit_rate": 192_000}),
+        ("a.wma", 44100, {"bit_rate": 192_000}),
+        ("mono.mp3", 44100, {"bit_rate": 96_000}),
+        ("-y.mp3", 44100, {"bit_rate": 192_000}),
+        ("http:a.mp3", 44100, {"bit_rate": 192_000}),
+        ("film:1.mkv", 44100, {"codec": "flac", "film": True}),
     ],
 )
-def test_seeks_exactly_in_what_is_compressed(tmp_path, temporary_files, name, options, rate):
-    wave = torch.stack([sine(440, 44100, 88200), sine(441, 44100, 88200)]) * 0.5
-    write(tmp_path / "a.wav", wave, 44100)
-    path = encode(tmp_path / "a.wav", tmp_path / name, *options)
+def test_seeks_exactly_in_what_is_compressed(tmp_path, temporary_files, name, rate, settings):
+    wave = noise(1 if name == "mono.mp3" else 2, rate)
+    path = made(tmp_path / name, wave, rate=rate, **settings)
     with AudioFile(path) as file:
         assert len(list(temporary_files.iterdir())) == 1
-        assert file.sample_rate == rate
-        assert file.channels == (1 if "mono" in name else 2)
-        exact = {"cbr.mp3", "vbr.mp3", "a.ogg", "a.opus", "film:1.mkv"}
-        slack = 0 if name in exact else 4096
-        assert abs(file.samples - 2 * rate) <= slack
+        assert (file.sample_rate, file.channels) == (rate, len(wave))
+        assert (file.streams, file.damage) == (1, [])
+        headless = name in ("headless.mp3", "a.m4a", "a.wma")  # nothing says where padding starts
+        assert abs(file.samples - rate) <= (4096 if headless else 0)
         whole = file.read(0, file.samples)
-        loudest = -3 if "mono" in name else -6  # ffmpeg adds up two sides at -3 dB each
-        assert decibels(whole[:, 5000:-5000]) == pytest.approx(loudest, abs=0.6)
-        for start in [file.samples - 600, 50_000, 1, 0, 30_000, file.samples - 1]:
+        assert float(whole.square().mean() / wave.square().mean()) == pytest.approx(1, abs=0.25)
+        for start in [file.samples - 600, 20_000, 1, 0, 10_000, file.samples - 1]:
             count = min(1000, file.samples - start)
             assert torch.equal(file.read(start, count), whole[:, start : start + count])
-        if name in exact and rate == 44100 and "mp3" in name:  # the encoder's delay is gone
-            assert decibels(whole[:, 5000:-5000] - wave[:, 5000:-5000]) < -30
+        if not headless:  # the encoder's delay is gone
+            assert lag(whole, wave) == 0
     assert not list(temporary_files.iterdir())
 
 
-@needs_ffmpeg
-def test_a_flac_from_a_pipe_has_a_length(tmp_path, temporary_files):
-    write(tmp_path / "a.wav", noise(1, 5000), 8000)
-    piped = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), "-f", "flac", "pipe:"],
-        capture_output=True,
-        check=True,
+@pytest.mark.parametrize("name", ["a.mp3", "a.ogg"])
+def test_the_same_samples_as_libsndfile_decodes(tmp_path, name):
+    wave = noise(2, 30_000)
+    soundfile.write(tmp_path / name, wave.T.numpy(), 44100)
+    other, _ = soundfile.read(tmp_path / name, dtype="float32")
+    torch.testing.assert_close(
+        read(tmp_path / name)[0].T, torch.from_numpy(other), atol=1e-5, rtol=0
     )
-    (tmp_path / "a.flac").write_bytes(piped.stdout)
+
+
+@pytest.mark.parametrize(
+    ("codec", "step"),
+    [("pcm_u8", 2**-7), ("pcm_s16le", 2**-15), ("pcm_s32le", 2**-24), ("pcm_f64le", 2**-24)],
+)
+def test_samples_of_every_type_are_full_scale(tmp_path, codec, step):
+    wave = noise(2, 3000).clamp(-1, 1)
+    again, _ = read(encode(tmp_path / "a.mkv", wave, codec=codec))
+    torch.testing.assert_close(again, wave, atol=step, rtol=0)
+
+
+def test_a_flac_from_a_pipe_has_a_length(tmp_path, temporary_files):
+    write(tmp_path / "a.flac", noise(1, 5000), 8000, "PCM_16")
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0  # the low 36 bits here count samples
+    content[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(content)
     with AudioFile(tmp_path / "a.flac") as file:
         assert file.samples == 5000
 
 
-@needs_ffmpeg
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_or_a_recorder_that_was_switched_off(tmp_path, size):
+    write(tmp_path / "a.wav", noise(2, 5000), 8000, "PCM_16")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with AudioFile(tmp_path / "a.wav") as file:
+        assert (file.samples, file.damage) == (5000, [])
+
+
+def test_tags_in_an_old_encoding(tmp_path):
+    path = encode(tmp_path / "a.mp3", noise(1, 5000), bit_rate=64_000)
+    tag = b"TIT2\0\0\0\x05\0\0\x03caf\xe9"  # says that it is UTF-8, and is Latin-1
+    path.write_bytes(b"ID3\x03\0\0\0\0\0" + bytes([len(tag)]) + tag + path.read_bytes())
+    assert read(path)[0].shape == (1, 5000)
+
+
 def test_what_was_decoded_goes_away_unclosed_too(tmp_path, temporary_files):
-    write(tmp_path / "a.wav", noise(1, 5000), 8000)
-    path = encode(tmp_path / "a.wav", tmp_path / "a.mp3")
-    file = AudioFile(path)
+    file = AudioFile(encode(tmp_path / "a.mp3", noise(1, 5000), bit_rate=64_000))
     assert len(list(temporary_files.iterdir())) == 1
     del file
     gc.collect()
     assert not list(temporary_files.iterdir())
+
+
+# Time
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts"])
+def test_sound_that_starts_after_the_picture_keeps_its_time(tmp_path, name):
+    wave = noise(2, 22050)
+    late = read(encode(tmp_path / name, wave, late=0.5, film=True))[0]
+    assert lag(late, wave) == pytest.approx(22050, abs=45)  # a clock can be of milliseconds
+    assert not late[:, :20_000].any()
+
+
+def damaged(path: Path, how: str) -> Path:
+    """A tenth of the file, in its middle, is missing or makes no sense; or its second half."""
+    content = path.read_bytes()
+    middle, tenth = len(content) // 2, len(content) // 10
+    patch = {
+        "zeros": bytes(tenth),
+        "noise": bytes(torch.randint(256, (tenth,), dtype=torch.uint8).tolist()),
+        "gone": b"",
+    }
+    end = b"" if how == "cut" else patch[how] + content[middle + tenth :]
+    path.write_bytes(content[:middle] + end)
+    return path
+
+
+@pytest.mark.parametrize("how", ["zeros", "noise", "gone"])
+@pytest.mark.parametrize("name", ["a.opus", "a.mkv", "a.ts", "a.wma"])
+def test_a_hole_is_silence_and_what_follows_keeps_its_time(tmp_path, name, how):
+    wave = noise(2, 4 * 48000)
+    clusters = {"codec": "flac", "options": {"cluster_time_limit": "200"}}
+    settings = clusters if name == "a.mkv" else {"bit_rate": 256_000}
+    path = encode(tmp_path / name, wave, rate=48000, **settings)
+    whole, _ = read(path)
+    with AudioFile(damaged(path, how)) as file:
+        what = file.damage[0]
+        start, stop = map(float, re.search(r"from ([\d.]+) to ([\d.]+) s", what).groups())
+        assert 1 < start < stop < 4
+        assert file.samples == pytest.approx(whole.shape[1], abs=50)
+        again = file.read(0, file.samples)
+        hole = again[:, round(start * 48000) : round(stop * 48000)]
+        assert not hole[:, 50:-50].any()
+        with pytest.raises(AudioError, match=r"no sound can be decoded from .*; copy or export"):
+            file.refuse_damage()
+    if stop < 3.7:
+        assert lag(again[:, -9600:], whole[:, -9600:]) in (*range(50), *range(19150, 19200))
+
+
+@pytest.mark.parametrize("how", ["zeros", "noise", "gone"])
+@pytest.mark.parametrize("name", ["cbr.mp3", "vbr.mp3", "headless.mp3", "a.aac"])
+def test_a_hole_of_unknown_length_is_refused(tmp_path, temporary_files, name, how):
+    options = {"write_xing": "0"} if name == "headless.mp3" else {}
+    path = made(tmp_path / name, noise(2, 2 * 44100), options=options, bit_rate=192_000)
+    message = refused(damaged(path, how))
+    assert re.fullmatch(
+        r"damaged at (0\.9|1\.0)\d\d s, and nothing tells how much is missing there; copy or .*",
+        message,
+    )
+    assert not list(temporary_files.iterdir())
+
+
+def test_joined_recordings_are_no_damage(tmp_path):
+    """With the tags of the second between them, or a clock that starts again."""
+    for name in ("a.mp3", "a.ogg"):
+        wave = noise(2, 30_000)
+        soundfile.write(tmp_path / name, wave.T.numpy(), 44100)
+        part = (tmp_path / name).read_bytes()
+        tag = b"ID3\x04\0\0\0\0\0\x23TIT2\0\0\0\x19\0\0\x03" + 24 * b"x"
+        (tmp_path / name).write_bytes(part + (tag if name == "a.mp3" else b"") + part)
+        with AudioFile(tmp_path / name) as file:
+            assert file.damage == []
+            assert file.samples == pytest.approx(60_000, abs=4000)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [
+        ("a.wav", "PCM_16"),
+        ("a.wav", "FLOAT"),
+        ("a.aiff", "PCM_24"),
+        ("a.au", "PCM_16"),
+        ("a.w64", "PCM_16"),
+        ("a.rf64", "FLOAT"),
+        ("a.mp3", None),
+    ],
+)
+def test_a_file_shorter_than_its_header_says_is_named(tmp_path, name, subtype):
+    values = noise(2, 80_000).T.numpy()
+    soundfile.write(tmp_path / name, values, 8000, subtype)
+    with AudioFile(tmp_path / name) as file:
+        assert (file.samples, file.damage) == (80_000, [])
+    with AudioFile(damaged(tmp_path / name, "cut")) as file:
+        seconds = file.samples / 8000
+        assert seconds == pytest.approx(5, abs=0.2)
+        (what,) = file.damage
+        pattern = rf"ends at {seconds:.3f} s, its header says (9\.99|10\.0)\d+ s"
+        assert re.fullmatch(pattern, what)
+
+
+def test_a_stream_of_several(tmp_path):
+    first, second = noise(2, 5000), -0.5 * noise(2, 6000)
+    path = encode(tmp_path / "a.mkv", first, second, codec="flac")
+    for stream, wave in ((1, first), (2, second)):
+        with AudioFile(path, stream) as file:
+            assert (file.streams, file.damage) == (2, [])
+            torch.testing.assert_close(file.read(0, file.samples), wave, atol=2**-14, rtol=0)
+    write(tmp_path / "a.wav", first, 8000)
+    for recording, number in ((path, 0), (path, 3), (tmp_path / "a.wav", 2)):
+        with pytest.raises(AudioError, match=rf"no sound stream {number}: it has [12], counted"):
+            AudioFile(recording, number)
+
+
+def test_sound_that_changes_its_rate(tmp_path):
+    parts = [
+        encode(tmp_path / f"{rate}.ts", noise(2, rate), rate=rate, codec="mp2").read_bytes()
+        for rate in (44100, 48000)
+    ]
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    assert re.fullmatch(
+        r"changes from 44100 Hz × 2 to 48000 Hz × 2 at .* s; cut it there",
+        refused(tmp_path / "a.ts"),
+    )
 
 
 # Recordings that are none
@@ -178,25 +344,20 @@ def test_no_samples(tmp_path):
     assert refused(tmp_path / "a.wav") == "holds no samples; check how it was exported"
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.raw", "a.txt"])
 def test_not_audio(tmp_path, temporary_files, name):
     (tmp_path / name).write_text("no sound at all " * 100)
     message = refused(tmp_path / name)
-    # ffmpeg shows a .txt as a film of letters, which has no sound
+    # FFmpeg shows a .txt as a film of letters, which has no sound
     assert message == "holds no audio; name a recording" or re.fullmatch(
-        r"not a recording that ffmpeg can read \(.+\); convert it to wav or flac", message
+        r"not a recording that FFmpeg can read \(.+\); convert it to wav or flac", message
     )
     assert not list(temporary_files.iterdir())
 
 
-@needs_ffmpeg
 def test_a_film_without_sound(tmp_path, temporary_files):
-    path = tmp_path / "a.mkv"
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=d=0.2:s=16x16", str(path)], check=True
-    )
-    assert refused(path) == "holds no audio; name a recording"
+    film = encode(tmp_path / "a.mkv", film=True)
+    assert refused(film) == "holds no audio; name a recording"
 
 
 def test_a_playlist_is_not_followed(tmp_path):
@@ -205,51 +366,12 @@ def test_a_playlist_is_not_followed(tmp_path):
     assert refused(path) == "a playlist, not a recording; name the files in it"
 
 
-@pytest.mark.parametrize("name", ["a.mp3", "a.ogg"])
-def test_mp3_and_ogg_need_no_ffmpeg(tmp_path, temporary_files, monkeypatch, name):
-    wave = 0.5 * torch.sin(torch.arange(44100) * 0.05)
-    soundfile.write(tmp_path / name, wave.numpy(), 44100)
-    monkeypatch.setenv("PATH", "")
-    with AudioFile(tmp_path / name) as file:
-        assert abs(file.samples - 44100) < 2500
-        piece = file.read(20000, 1000)
-        whole = file.read(0, file.samples)
-    assert torch.equal(piece, whole[:, 20000:21000])
-    assert abs(float(whole.square().mean() / wave.square().mean()) - 1) < 0.1
-    assert not list(temporary_files.iterdir())
-
-
-def test_ffmpeg_missing(tmp_path, monkeypatch):
-    (tmp_path / "a.m4a").write_bytes(b"something")
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert "not installed; install it (apt install ffmpeg" in refused(
-        tmp_path / "a.m4a", DependencyError
+def test_no_room_to_decode(tmp_path, temporary_files, small_disk):
+    path = encode(tmp_path / "a.mp3", noise(2, 44100), bit_rate=192_000)
+    small_disk(100_000)
+    assert refused(path) == (
+        f"no room to decode it in {temporary_files}; make room or set TMPDIR elsewhere"
     )
-
-
-@pytest.mark.parametrize(
-    ("complaint", "message"),
-    [
-        (
-            "Error writing trailer: No space left on device",
-            "no room to decode it in {folder}; make",
-        ),
-        (
-            "[mov] moov atom not found\nfile:{path}: Invalid data",
-            "can read (Invalid data); convert",
-        ),
-        ("", "can read (no reason given); convert it"),
-    ],
-)
-def test_ffmpeg_fails(tmp_path, temporary_files, monkeypatch, complaint, message):
-    path = tmp_path / "a.m4a"
-    path.write_bytes(b"something")
-    program = tmp_path / "bin" / "ffmpeg"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{complaint.format(path=path)}\nEND\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-    assert message.format(folder=temporary_files) in refused(path)
     assert not list(temporary_files.iterdir())
 
 
@@ -356,14 +478,6 @@ def test_rates_must_be_positive():
 
 
 # Writing
-
-
-@pytest.fixture
-def small_disk():
-    """A function that limits how many bytes a file may hold."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def targets(folder: Path) -> dict[str, Path]:

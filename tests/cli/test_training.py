@@ -147,6 +147,42 @@ def test_the_papers_configurations_have_its_sizes(tmp_path, capsys, monkeypatch)
         assert values["trainer"]["gradient_clip_val"] == 1
 
 
+SMALL = """
+model:
+  prior:
+    class_path: instglow.families.glow.GlowPrior
+    init_args:
+      frontend: {sample_rate: 8000, n_fft: 64, hop_length: 16}
+      steps: 1
+      hidden: 4
+      layers: 1
+data:
+  source: {class_path: instglow.data.solo.SoloFolder, init_args: {folder: solos}}
+  seconds: 0.2
+  batch_size: 2
+  segments_per_epoch: 4
+  workers: 0
+  cache: null
+publish: {enabled: false}
+trainer: {accelerator: cpu, logger: false, enable_progress_bar: false, max_steps: 2}
+"""
+
+
+@pytest.mark.parametrize("names", ["guitar.yaml", "guitar.yaml gpu.yaml", "paper/guitar.yaml"])
+def test_steps_are_made_in_the_precision_of_the_shipped_configurations(
+    project, monkeypatch, tmp_path, names
+):
+    monkeypatch.chdir(project)
+    (project / "small.yaml").write_text(SMALL)
+    files = [word for name in (*names.split(), "small.yaml") for word in ("--config", name)]
+    assert main(["fit", *files, "--checkpoint.folder", str(tmp_path)]) == 0
+    done = checkpoint(tmp_path)
+    assert done["global_step"] == 2
+    assert all(weight.isfinite().all() for weight in done["state_dict"].values())
+    precision = "32-true" if names == "guitar.yaml" else "bf16-mixed"
+    assert done["instglow"]["training"]["precision"] == precision
+
+
 def printed(capsys, *names: str) -> dict:
     """The configuration that files add up to."""
     options = [word for name in names for word in ("--config", name)]

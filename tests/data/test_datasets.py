@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 import soundfile
 import torch
@@ -42,7 +40,6 @@ def test_one_part_of_musdb18_hq_is_musdb_still(tmp_path):
         open_dataset(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="musdb needs ffmpeg and ffprobe")
 def test_musdb18_by_the_name_of_its_files(tmp_path):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "A - One.stem.mp4").write_bytes(b"no audio at all")

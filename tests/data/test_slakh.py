@@ -81,6 +81,17 @@ def test_stems_that_were_never_rendered_are_absent(tmp_path, track):
     torch.testing.assert_close(song.read(0, 1).stems["guitar"], torch.full((1, 1), 8 / 64))
 
 
+def test_babyslakh_says_of_no_stem_that_it_was_rendered(tmp_path, track):
+    """What was rendered has a loudness there; its missing file is not silence."""
+    for name in TRACK:
+        edit(track, name, audio_rendered=False, integrated_loudness=-21.5)
+    make_track(track.with_name("Track01878"))
+    (track / "stems" / "S03.flac").unlink()
+    songs = slakh_songs(tmp_path)
+    assert [song.name for song in songs.songs] == ["Track01878"]
+    assert "stems/S03 (guitar) is neither there" in songs.skipped["Track01877"]
+
+
 @pytest.mark.parametrize("said", [True, False])
 def test_a_stem_that_ought_to_be_there_leaves_the_song_out(tmp_path, track, said):
     make_track(track.with_name("Track01878"))

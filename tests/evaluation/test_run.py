@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from songs import RATE, Halves, ToneSong, song_set
 
+from instglow.data.song_folders import folder_songs
 from instglow.data.songs import Excerpt
-from instglow.data.stems import folder_songs
 from instglow.errors import AudioError
 from instglow.evaluation.bounds import Mixture
 from instglow.evaluation.report import report, table, to_csv

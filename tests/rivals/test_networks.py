@@ -5,7 +5,7 @@ import torch
 
 from instglow.errors import ConfigError, DependencyError
 from instglow.rivals.networks import NETWORKS, network
-from instglow.rivals.networks.base import Network
+from instglow.rivals.networks.base import SHORTEST, Network
 
 SOURCES = ["bass", "drums", "guitar"]
 SMALL = {
@@ -41,11 +41,19 @@ def test_a_network_is_all_that_it_says_of_itself(small):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("samples", [700, 4095, 4096, 4097, 9001])
+@pytest.mark.parametrize("samples", [1, 192, 257, 320, 700, 4096, 4097, 9001])
 def test_stems_are_as_long_as_their_mixture(small, samples):
     stems = small(noise(2, samples))
     assert stems.shape == (2, len(SOURCES), samples)
     assert stems.isfinite().all()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("n_fft", [2048, 4096])
+def test_hybrid_demucs_of_long_windows_takes_short_mixtures(n_fft):
+    small = network("hdemucs")(SOURCES, 8000, channels=4, n_fft=n_fft, depth=6).eval()
+    for samples in (1, 513, 1280, SHORTEST + 1):
+        assert small(noise(1, samples)).shape == (1, len(SOURCES), samples)
 
 
 def test_every_parameter_learns(small):
@@ -81,7 +89,7 @@ def test_a_wave_u_net_interpolates_where_it_decimated():
         small.bottom[0].weight[0, 0, 7] = 1
         small.up[0][0].weight[0, 0, 2] = 1  # of (below, skip): below
         small.output.weight[0, 0, 0] = 1
-    torch.testing.assert_close(small(line)[0].atanh(), line)
+    torch.testing.assert_close(small.stems(line)[0].atanh(), line)
 
 
 def test_the_loss_of_a_network_is_that_of_its_stems(small):

@@ -225,9 +225,17 @@ def test_networks_of_their_authors_separate_stereo(tmp_path, monkeypatch):
     )
     monkeypatch.setattr("torchaudio.pipelines.HDEMUCS_HIGH_MUSDB", bundle)
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: {})
+    monkeypatch.delattr("torchaudio.pipelines.HDEMUCS_HIGH_MUSDB_PLUS")
     mixed = segment(2, 2 * 22050 + 1, 22050)
-    for name in ("demucs", "hdemucs", "openunmix"):
+    licences = {"openunmix": "non-commercial", "demucs": "not stated", "hdemucs": "not stated"}
+    for name, licence in licences.items():
         method = supervised(name, None, tmp_path)
+        assert licence in method.settings([])["licence"][0]
+        assert method.settings([])["trained_on"]
+        for samples in (1, 1024):  # twice as many at the networks' rate
+            short = method.separate(segment(2, samples, 22050), ["bass"])["bass"]
+            assert short.shape == (2, samples)
+            assert short.isfinite().all()
         stems = method.separate(mixed, ["bass", "guitar", "vocals"])
         assert list(stems) == ["bass", "vocals"]
         for stem in stems.values():

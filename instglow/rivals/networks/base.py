@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from instglow.errors import ConfigError
+
+SHORTEST = 8192
+"""Samples that no network is asked for less of: windows and strides need some, each its own."""
+
+
+def of_any_length(separate: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
+    """(..., samples) -> (..., samples), with silence after what is too short for a network."""
+    samples = mixture.shape[-1]
+    return separate(nnf.pad(mixture, (0, max(0, SHORTEST - samples))))[..., :samples]
 
 
 class Network(nn.Module, ABC):
@@ -41,9 +50,13 @@ class Network(nn.Module, ABC):
         self.sample_rate = sample_rate
         self.architecture = architecture
 
-    @abstractmethod
     def forward(self, mixture: Tensor) -> Tensor:
         """(batch, samples) full scale ±1 -> (batch, sources, samples); of any length."""
+        return of_any_length(self.stems, mixture)
+
+    @abstractmethod
+    def stems(self, mixture: Tensor) -> Tensor:
+        """The same, of at least `SHORTEST` samples."""
 
     def loss(self, solos: Tensor) -> Tensor:
         """(batch, sources, samples) full scale ±1, of which the sum is the mixture -> scalar.

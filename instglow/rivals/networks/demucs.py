@@ -46,7 +46,7 @@ class Demucs(Network):
             samplerate=sample_rate,
         )
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
+    def stems(self, mixture: Tensor) -> Tensor:
+        """See `Network`."""
         stems: Tensor = self.model(mixture[:, None])  # (batch, sources, 1, samples)
         return stems[:, :, 0]

@@ -44,8 +44,8 @@ class MaskNet(Network):
         self.body = GatedWaveNet(bins, len(self.sources) * bins, **sizes)
         self.body.end.reset_parameters()  # zeros are for couplings
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
+    def stems(self, mixture: Tensor) -> Tensor:
+        """See `Network`."""
         spectrogram = self.frontend.spectrogram(mixture)  # (batch, bins, frames)
         masks, _ = self._masks(spectrogram.abs())
         return self.frontend.waveform(masks * spectrogram[:, None], mixture.shape[1])

@@ -57,8 +57,8 @@ class OpenUnmix(Network):
             for _ in self.sources
         )
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
+    def stems(self, mixture: Tensor) -> Tensor:
+        """See `Network`."""
         spectrogram = self.frontend.spectrogram(mixture)  # (batch, bins, frames)
         magnitude = spectrogram.abs()
         phase = torch.polar(torch.ones_like(magnitude), spectrogram.angle())

@@ -58,8 +58,8 @@ class ConvTasNet(Network):
             msk_activate="relu",  # as torchaudio's own recipe; a sigmoid cannot reach 1
         )
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
+    def stems(self, mixture: Tensor) -> Tensor:
+        """See `Network`."""
         stems: Tensor = self.model(mixture[:, None])
         return stems
 
@@ -91,7 +91,7 @@ class HDemucs(Network):
             self.sources, audio_channels=1, channels=channels, nfft=n_fft, depth=depth
         )
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
+    def stems(self, mixture: Tensor) -> Tensor:
+        """See `Network`."""
         stems: Tensor = self.model(mixture[:, None])  # (batch, sources, 1, samples)
         return stems[:, :, 0]

@@ -61,8 +61,8 @@ class WaveUNet(Network):
         )
         self.output = nn.Conv1d(channels + 1, len(self.sources) - difference, 1)
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, sources, samples)."""
+    def stems(self, mixture: Tensor) -> Tensor:
+        """See `Network`."""
         samples = mixture.shape[1]
         # k · 2^depth + 1 samples: of an odd count, decimation keeps the first and the last, and
         # interpolation between those that were kept meets the very samples that were dropped
