@@ -52,23 +52,28 @@ def run(argv: list[str], prog: str) -> None:
         about = {"instglow": __version__, "song": song.name, "priors": priors}
         report = _separate(song, engine, arguments, about)
         print(
-            f"{song.name}: {', '.join(engine.stems)} in {arguments.out / song.stem} "
+            f"{song.name}: {', '.join(engine.stems)} in {_folder(song, arguments)} "
             f"({report['seconds']:.1f} s for "
             f"{report['song_seconds']:.1f} s of music, real-time factor "
             f"{report['real_time_factor']:.2f})"
         )
+        if report["gain"] < 1:
+            print(
+                f"{song.name}: all stems {-20 * math.log10(report['gain']):.2f} dB quieter, since "
+                f"{arguments.format} holds nothing above full scale"
+            )
 
 
 def _check_songs(songs: list[Path], engine: SeparationEngine, arguments: Any) -> None:
     """Refuse what cannot be separated or written before hours go into the first song."""
-    stems = [song.stem for song in songs]
-    for song in songs:
-        if stems.count(song.stem) > 1:
+    folders = [_folder(song, arguments) for song in songs]
+    for song, folder in zip(songs, folders, strict=True):
+        if folders.count(folder) > 1:
             raise ConfigError(
-                f"two songs are called {song.stem!r} and would share a folder; separate them into "
-                "different ones with -o"
+                f"two songs are called {folder.name!r} and would share a folder; separate them "
+                "into different ones with -o"
             )
-        with AudioFile(song) as opened:
+        with AudioFile(song, arguments.stream or 1) as opened:
             writer = _writer(song, opened, engine, arguments)
             for target in writer.paths.values():
                 if any(target.exists() and target.samefile(song) for song in songs):
@@ -78,10 +83,29 @@ def _check_songs(songs: list[Path], engine: SeparationEngine, arguments: Any) ->
                     )
             opened.check()
             engine.chunks(opened.samples, opened.sample_rate)
+            _say_what_is_odd(opened, arguments)
+
+
+def _say_what_is_odd(song: AudioFile, arguments: Any) -> None:
+    if song.streams > 1 and arguments.stream is None:
+        others = " or ".join(str(number) for number in range(2, song.streams + 1))
+        _say(f"{song.path}: {song.streams} sound streams, separating the first; --stream {others}")
+    for what in song.damage:
+        _say(f"{song.path}: {what}")
+
+
+def _say(what: str) -> None:
+    print(f"instglow: {what}", file=sys.stderr)
+
+
+def _folder(song: Path, arguments: Any) -> Path:
+    """Of the stems; named as the song is, without its ending where that leaves a name."""
+    named: bool = song.stem.strip(".") != ""  # the stem of `...wav` is `..`, the folder above
+    return arguments.out / (song.stem if named else song.name)
 
 
 def _writer(song: Path, opened: AudioFile, engine: SeparationEngine, arguments: Any) -> StemWriter:
-    folder = arguments.out / song.stem
+    folder = _folder(song, arguments)
     report = folder / REPORT
     if report.exists() and not arguments.overwrite:
         raise OutputError(f"{report} exists; pass --overwrite, or another folder as -o")
@@ -91,6 +115,8 @@ def _writer(song: Path, opened: AudioFile, engine: SeparationEngine, arguments: 
         opened.channels,
         subtype=_SUBTYPES[arguments.format],
         overwrite=arguments.overwrite,
+        clip_mode=arguments.clip_mode,
+        samples=opened.samples,
     )
 
 
@@ -98,7 +124,7 @@ def _separate(
     song: Path, engine: SeparationEngine, arguments: Any, about: dict[str, Any]
 ) -> dict[str, Any]:
     """-> the report, which begins with what is known of the separation before it starts."""
-    with AudioFile(song) as opened:
+    with AudioFile(song, arguments.stream or 1) as opened:
         started = time.perf_counter()
         writer = _writer(song, opened, engine, arguments)
         objectives: list[float | None] = []
@@ -115,12 +141,15 @@ def _separate(
                 "sample_rate": opened.sample_rate,
                 "channels": opened.channels,
                 "samples": opened.samples,
+                "stream": arguments.stream or 1,
+                "damage": opened.damage,
+                "gain": writer.gain,
                 "objective": objectives,
                 "song_seconds": song_seconds,
                 "seconds": seconds,
                 "real_time_factor": seconds / song_seconds,
             }
-            writer.add_text(arguments.out / song.stem / REPORT, json.dumps(report, indent=2) + "\n")
+            writer.add_text(_folder(song, arguments) / REPORT, json.dumps(report, indent=2) + "\n")
         return report
 
 
@@ -174,6 +203,19 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("--preset", default="default", help=f"{', '.join(preset_names())}")
     parser.add_argument(
         "--format", choices=_SUBTYPES, default="wav", help="wav: 32-bit float; flac: 24 bits"
+    )
+    parser.add_argument(
+        "--clip-mode",
+        choices=("rescale", "clamp"),
+        default="rescale",
+        help="flac holds nothing above full scale: make all stems quieter by one gain, so that "
+        "they still sum (default), or cut off what is above",
+    )
+    parser.add_argument(
+        "--stream",
+        type=int,
+        metavar="N",
+        help="which sound stream of a file that has several, from 1 (default: the first)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace stems that exist")
     parser.add_device()
