@@ -16,7 +16,8 @@ import yaml
 from instglow.audio.frontend import Frontend
 from instglow.errors import CardError, ConfigError, InvalidName
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no `storage`."""
 CARD = "card.yaml"
 WEIGHTS = "weights.safetensors"
 NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
@@ -66,6 +67,8 @@ class PriorCard:
         training: settings; plain values.
         bits_per_dim: instrument -> held-out bits per dimension; lower is likelier. May be empty.
         weights: the file's name, in the card's folder.
+        storage: in what the file holds floating numbers, such as "float16"; None where a card of
+            format 1 does not say.
         format: of the card.
     """
 
@@ -81,12 +84,13 @@ class PriorCard:
     training: dict[str, Any] = field(default_factory=dict)
     bits_per_dim: dict[str, float] = field(default_factory=dict)
     weights: str = WEIGHTS
+    storage: str | None = "float32"
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order in which the card shows them."""
         values = asdict(self)
-        return {key: values[key] for key in _ORDER}
+        return {key: values[key] for key in _ORDER if values[key] is not None}
 
     def to_yaml(self) -> str:
         """The text of `card.yaml`; the inverse of `from_yaml`."""
@@ -127,6 +131,7 @@ class PriorCard:
             weights=read.matching(
                 "weights", r"[\w-][\w.-]*\.safetensors", f"a name like {WEIGHTS}"
             ),
+            storage=read.text("storage") if version > 1 or "storage" in values else None,
             sha256=read.matching("sha256", r"[0-9a-f]{64}", "64 hexadecimal digits"),
             trained_on=read.sources(),
             licence=read.text("licence"),
@@ -138,8 +143,8 @@ class PriorCard:
 
 
 _ORDER = (
-    *("format", "name", "family", "architecture", "frontend", "weights", "sha256", "parameters"),
-    *("trained_on", "licence", "training", "instglow", "bits_per_dim"),
+    *("format", "name", "family", "architecture", "frontend", "weights", "storage", "sha256"),
+    *("parameters", "trained_on", "licence", "training", "instglow", "bits_per_dim"),
 )
 
 

@@ -148,7 +148,7 @@ class Registry:
         training: Mapping[str, Any] | None = None,
         bits_per_dim: Mapping[str, float] | None = None,
         replace: bool = False,
-        half: bool = False,
+        storage: str = "float32",
     ) -> Path:
         """Write a prior with its card and README.md into the first writable layer.
 
@@ -162,13 +162,13 @@ class Registry:
             training: settings, plain values.
             bits_per_dim: instrument -> held-out bits per dimension.
             replace: a prior of that name in the same layer.
-            half: store floating numbers in 16 bits.
+            storage: of floating numbers, one of `STORAGES`.
 
         Returns:
             The prior's folder.
         """
         destination = self._destination_of(name)
-        weights = pack(prior, validate_name(name), half)
+        weights = pack(prior, validate_name(name), storage)
         where = f"prior {name!r}"
         card = PriorCard(
             name=name,
@@ -176,6 +176,7 @@ class Registry:
             architecture=plain(prior.architecture, where, "architecture"),
             frontend=prior.frontend,
             sha256=digest(weights),
+            storage=storage,
             trained_on=list(trained_on),
             licence=licence,
             instglow=instglow.__version__,

@@ -47,7 +47,7 @@ def publish(
         training=about.get("training", {}),
         bits_per_dim=bits,
         replace=replace,
-        half=True,
+        storage="float16",
     )
     if doubt := confusion(name, bits):
         print(doubt)

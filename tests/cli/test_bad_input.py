@@ -278,10 +278,10 @@ def test_damaged_weights(world, capsys):
 
 def test_a_card_of_a_later_format(world, capsys):
     path = world / "registry" / "hum" / "card.yaml"
-    path.write_text(path.read_text().replace("format: 1", "format: 7"))
+    path.write_text(path.read_text().replace("format: 2", "format: 7"))
     said = refusal(capsys, world, *SEPARATE)
     assert said == (
-        "registry/hum/card.yaml: format 7 is newer than this InstGlow (format 1); upgrade"
+        "registry/hum/card.yaml: format 7 is newer than this InstGlow (format 2); upgrade"
     )
 
 

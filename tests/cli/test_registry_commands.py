@@ -67,7 +67,7 @@ def test_list_priors_prints_a_table(home, capsys):
     add(home / "mine", "bass", width=1000)
     add(home / "shipped", "bass")
     add(home / "shipped", "drums")
-    (add(home / "data" / "priors", "guitar") / "card.yaml").write_text("format: 2\n")
+    (add(home / "data" / "priors", "guitar") / "card.yaml").write_text("format: 3\n")
     assert main(["list-priors", "--registry", "mine"]) == 0
     out = capsys.readouterr().out
     assert table(out) == [
@@ -80,8 +80,8 @@ def test_list_priors_prints_a_table(home, capsys):
         ["guitar", "broken", "-", "-", "-", f"user data: {home}/data/priors/guitar", "-"],
         [""],
         [
-            f"guitar: {home}/data/priors/guitar/card.yaml: format 2 is newer than this InstGlow "
-            "(format 1); upgrade"
+            f"guitar: {home}/data/priors/guitar/card.yaml: format 3 is newer than this InstGlow "
+            "(format 2); upgrade"
         ],
     ]
     starts = [line.index("Hz") for line in out.splitlines()[1:3]]

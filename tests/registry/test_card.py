@@ -50,10 +50,16 @@ def test_text_that_looks_like_something_else_survives(text):
 
 def test_fields_come_in_a_stable_order():
     assert list(yaml.safe_load(CARD.to_yaml())) == [
-        *("format", "name", "family", "architecture", "frontend", "weights", "sha256"),
-        *("parameters", "trained_on", "licence", "training", "instglow", "bits_per_dim"),
+        *("format", "name", "family", "architecture", "frontend", "weights", "storage"),
+        *("sha256", "parameters", "trained_on", "licence", "training", "instglow", "bits_per_dim"),
     ]
     assert set(CARD.to_dict()) == {field.name for field in dataclasses.fields(PriorCard)}
+
+
+def test_a_card_of_format_1_says_no_storage():
+    card = PriorCard.from_yaml(changed(format=1, storage=...), "card.yaml")
+    assert card.storage is None
+    assert PriorCard.from_yaml(card.to_yaml(), "card.yaml") == card
 
 
 def test_whole_numbers_of_hours_are_read_as_numbers():
@@ -83,7 +89,7 @@ TEXT = "; it must be text (in quotes, should it look like a number or a date)"
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"format": 2, "new": 1}, "format 2 is newer than this InstGlow (format 1); upgrade"),
+        ({"format": 3, "new": 1}, "format 3 is newer than this InstGlow (format 2); upgrade"),
         ({"format": 0}, "field 'format' is 0" + WHOLE + "1"),
         ({"format": True}, "field 'format' is True" + WHOLE + "1"),
         ({"format": "1"}, "field 'format' is '1'" + WHOLE + "1"),

@@ -25,6 +25,7 @@ from instglow.families import family
 from instglow.prior import Decoded, Prior
 from instglow.registry import Layer, Registry, Source
 from instglow.registry import layer as layer_module
+from instglow.registry.weights import STORAGES, pack
 
 FRONTEND = Frontend(8000, 64, 16)
 
@@ -110,7 +111,7 @@ def test_load_gives_back_what_was_added(registry):
 
 
 def test_half_precision_is_stored_in_16_bits_and_loaded_in_32(registry):
-    prior = add(registry, half=True)
+    prior = add(registry, storage="float16")
     stored = load_file(registry.find("bass").path / "weights.safetensors")
     assert stored["weight"].dtype == torch.float16
     assert stored["steps"].dtype == torch.int64
@@ -122,7 +123,7 @@ def test_half_precision_is_stored_in_16_bits_and_loaded_in_32(registry):
 def test_adding_leaves_the_prior_as_it_was(registry):
     prior = ToyPrior(FRONTEND)
     before = prior.weight.detach().clone()
-    registry.add("bass", prior, licence="CC0", half=True)
+    registry.add("bass", prior, licence="CC0", storage="int7")
     assert prior.training
     assert torch.equal(prior.weight, before)
 
@@ -332,7 +333,7 @@ def test_missing_weights(registry):
             "no 'tox' among the families; near: toy; is the package that brings it missing?",
         ),
         ("name: bass", "name: cello", CardError, "field 'name' is 'cello', the folder is 'bass'"),
-        ("format: 1", "format: 2", CardError, "format 2 is newer than this InstGlow (format 1)"),
+        ("format: 2", "format: 3", CardError, "format 3 is newer than this InstGlow (format 2)"),
     ],
 )
 def test_a_card_that_fits_nothing(registry, old, new, error, message):
@@ -367,19 +368,40 @@ def test_one_broken_prior_does_not_break_the_list(registry):
     registry.remove("no-card")
 
 
-@pytest.mark.parametrize(
-    ("value", "half", "message"),
-    [
-        (float("nan"), False, "tensor 'weight' holds NaN or infinity; its training diverged, so"),
-        (1e5, True, "tensor 'weight' holds 1e+05, more than 16 bits can say (65504); store it"),
-    ],
-)
-def test_numbers_that_cannot_be_stored(registry, value, half, message):
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_weight_that_is_no_number_is_not_stored(registry, storage):
     prior = ToyPrior(FRONTEND)
-    prior.weight.data[0, 0] = value
-    with pytest.raises(WeightsError) as caught:
-        registry.add("bass", prior, licence="CC0", half=half)
-    assert f"prior 'bass': {message}" in str(caught.value)
+    prior.weight.data[0, 0] = float("nan")
+    message = r"prior 'bass': tensor 'weight' holds NaN or infinity; its training diverged, so"
+    with pytest.raises(WeightsError, match=message):
+        registry.add("bass", prior, licence="CC0", storage=storage)
+
+
+@pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("float16", 3e-4), ("int7", 0.02)])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e5])  # float16 ends at 65504
+def test_every_storage_gives_back_what_it_was_given(registry, storage, error, size):
+    prior = ToyPrior(FRONTEND, width=130)  # 33 columns: no multiple of a group
+    prior.weight.data.mul_(size)
+    registry.add("bass", prior, licence="CC0", storage=storage)
+    assert registry.find("bass").require_card().storage == storage
+    loaded = registry.load("bass")
+    assert loaded.weight.dtype == torch.float32
+    assert (loaded.weight - prior.weight).norm() <= error * prior.weight.norm()
+    assert loaded.steps.dtype == torch.int64
+
+
+def test_integers_take_less_than_half_of_16_bits():
+    sizes = [len(pack(torch.nn.Linear(64, 1000), "bass", storage)) for storage in STORAGES]
+    assert sizes[1] < 0.51 * sizes[0]
+    assert sizes[2] < 0.49 * sizes[1]  # 7 bits a number, and 16 for each 32 of them
+
+
+def test_integers_without_their_scale_are_named(registry):
+    content = {"weight": torch.zeros(3, 2, 28, dtype=torch.uint8), "weight:scale": W}
+    add(registry)
+    swap_weights(registry, content)
+    with pytest.raises(WeightsError, match=r"integers without scale or shape \('weight:shape'\);"):
+        registry.load("bass")
 
 
 def test_a_prior_that_could_not_be_loaded_is_not_written(registry):
