@@ -86,7 +86,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, required=True)
     arguments = parser.parse_args()
-    priors = [prior.freeze() for prior in load_priors(BAND, Registry.default()).values()]
+    priors = [
+        prior.eval().requires_grad_(False)
+        for prior in load_priors(BAND, Registry.default()).values()
+    ]
     frontend = priors[0].frontend
     mixtures = {
         seconds: torch.rand(1, frontend.bins, frontend.frames(seconds * frontend.sample_rate))

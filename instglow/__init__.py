@@ -7,16 +7,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from instglow.api import Separator
     from instglow.audio.frontend import Frontend
-    from instglow.prior import Decoded, Prior, Trainable
+    from instglow.prior import (
+        Decoded,
+        Denoises,
+        Encodes,
+        ForInstruments,
+        HasDensity,
+        Prior,
+        Trainable,
+    )
     from instglow.registry import Registry
 
 __version__ = "0.1.0"
 
-__all__ = ["Decoded", "Frontend", "Prior", "Registry", "Separator", "Trainable", "__version__"]
+__all__ = [
+    "Decoded",
+    "Denoises",
+    "Encodes",
+    "ForInstruments",
+    "Frontend",
+    "HasDensity",
+    "Prior",
+    "Registry",
+    "Separator",
+    "Trainable",
+    "__version__",
+]
 
 _HOMES = {
     "Decoded": "instglow.prior",
+    "Denoises": "instglow.prior",
+    "Encodes": "instglow.prior",
+    "ForInstruments": "instglow.prior",
     "Frontend": "instglow.audio.frontend",
+    "HasDensity": "instglow.prior",
     "Prior": "instglow.prior",
     "Registry": "instglow.registry",
     "Separator": "instglow.api",

@@ -13,7 +13,7 @@ from torch import Tensor
 from instglow.audio.io import SILENCE
 from instglow.devices import resolve
 from instglow.errors import AudioError, ConfigError
-from instglow.prior import Prior
+from instglow.prior import ForInstruments, Prior
 from instglow.registry import Registry, validate_name
 from instglow.separation.engine import OnProgress, SeparationEngine
 from instglow.separation.presets import Preset
@@ -163,7 +163,10 @@ def load_priors(names: Sequence[str] | str, registry: Registry) -> dict[str, Pri
     """
     named = parse_priors(names)
     loaded = {name: registry.load(name) for name in dict.fromkeys(named.values())}
-    return {stem: loaded[name].of(stem) for stem, name in named.items()}
+    return {
+        stem: prior.of(stem) if isinstance(prior := loaded[name], ForInstruments) else prior
+        for stem, name in named.items()
+    }
 
 
 def parse_priors(names: Sequence[str] | str) -> dict[str, str]:

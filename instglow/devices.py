@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from instglow.errors import ConfigError
 
@@ -31,6 +33,15 @@ def resolve(name: str | torch.device = "auto") -> torch.device:
     if str(name) not in there:
         raise ConfigError(f"no device {str(name)!r} on this machine; there are: {', '.join(there)}")
     return torch.device(name)
+
+
+def normal_noise(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+    """Normal numbers where and as `like` is, drawn on the CPU: a seed means the same everywhere.
+
+    Nothing waits for the device: they go there from pinned memory, by a copy of its own.
+    """
+    drawn = torch.randn(shape, generator=generator, pin_memory=like.device.type == "cuda")
+    return drawn.to(like, non_blocking=True)
 
 
 def trainer_options(device: torch.device) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""What a family of priors must offer. Nothing here, or in the search, is Glow-shaped."""
+"""What every prior offers, and what some offer besides. Nothing here, or in a search, is
+Glow-shaped."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -67,37 +68,6 @@ class Prior(nn.Module, ABC):
                 of the magnitude it stands for (with the log-determinant), None for no cost.
         """
 
-    def encode(self, magnitude: Tensor) -> Tensor:
-        """(batch, bins, frames) -> latent; the inverse of `decode`. Not every family has one."""
-        raise NotImplementedError(f"family {self.family!r} has no encoder")
-
-    def log_prob(self, magnitude: Tensor) -> Tensor:
-        """(batch, bins, frames) linear amplitude -> (batch,) log-density in nats."""
-        raise NotImplementedError(f"family {self.family!r} has no log-density")
-
-    @property
-    def denoises(self) -> bool:
-        """Whether `denoise` answers; then `encode` does too."""
-        return False
-
-    def denoise(
-        self, magnitude: Tensor, noise: float, added: float, generator: torch.Generator
-    ) -> Tensor:
-        """What the instrument most likely plays where only something like it is known.
-
-        Args:
-            magnitude: (batch, bins, frames) linear amplitude, a guess.
-            noise: how far it is to be trusted: the standard deviation of Gaussian noise, in units
-                of the size that compressed magnitudes usually have. Much noise leaves what all
-                recordings of the instrument share, little leaves the guess.
-            added: share of that noise which is drawn and added first.
-            generator: of the noise, on the CPU; each item of the batch gets the same.
-
-        Returns:
-            (batch, bins, frames) linear amplitude, >= 0.
-        """
-        raise NotImplementedError(f"family {self.family!r} does not denoise")
-
     def at_level(self, wave: Tensor) -> Tensor:
         """(..., samples) -> the same, each segment at the level that solos have in training."""
         if not self.level:
@@ -112,17 +82,71 @@ class Prior(nn.Module, ABC):
         """
         return latent
 
+
+@runtime_checkable
+class Encodes(Protocol):
+    """A prior that finds the latent of a magnitude."""
+
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """(batch, bins, frames) linear amplitude -> latent; the inverse of `Prior.decode`."""
+        ...
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """A prior that says how likely a magnitude is."""
+
+    def log_prob(self, magnitude: Tensor) -> Tensor:
+        """(batch, bins, frames) linear amplitude -> (batch,) log-density in nats."""
+        ...
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """A prior of a family that can have a denoiser; `can_denoise` asks whether this one has."""
+
+    @property
+    def denoises(self) -> bool:
+        """Whether `denoise` answers."""
+        ...
+
+    def denoise(
+        self, magnitude: Tensor, noise: float, added: float, generator: torch.Generator
+    ) -> Tensor:
+        """What the instrument most likely plays where only something like it is known.
+
+        Args:
+            magnitude: (batch, bins, frames) linear amplitude, a guess.
+            noise: the standard deviation of Gaussian noise that the guess is taken to hold, in
+                units of the size that compressed magnitudes usually have. Much noise leaves what
+                all recordings of the instrument share, little leaves the guess.
+            added: share of that noise which is drawn and added first.
+            generator: of the noise, on the CPU; each item of the batch gets the same.
+
+        Returns:
+            (batch, bins, frames) linear amplitude, >= 0.
+        """
+        ...
+
+
+@runtime_checkable
+class ForInstruments(Protocol):
+    """A model of several instruments, which share its weights."""
+
+    instruments: list[str]
+
     def of(self, instrument: str) -> Prior:
-        """The prior of one instrument, where a model holds several; otherwise itself.
+        """The prior of one of `instruments`.
 
         Raises:
             ConfigError: for an instrument that the model does not know.
         """
-        return self
+        ...
 
-    def freeze(self) -> Prior:
-        """Put the prior into its fastest form for a search: no gradients to weights. -> itself."""
-        return self.eval().requires_grad_(False)
+
+def can_denoise(prior: object) -> TypeGuard[Denoises]:
+    """Whether a prior is of a family that denoises, and has been given a denoiser."""
+    return isinstance(prior, Denoises) and prior.denoises
 
 
 class Trainable(Prior):
@@ -142,5 +166,5 @@ class Trainable(Prior):
 
         "bits_per_dim" is the figure that runs are compared by, where the family has a density.
         What is drawn at random comes from `generator`, on the magnitude's device. `mixture` is of
-        the same shape, the solos with other sounds around them: for a prior that `denoises`.
+        the same shape, the solos with other sounds around them: for a prior that `Denoises`.
         """

@@ -14,7 +14,7 @@ from torch import Tensor
 from instglow.data.segments import Gate
 from instglow.errors import ConfigError, DataError
 from instglow.evaluation.solos import Quota, SoloSet, cut
-from instglow.prior import Prior, Trainable
+from instglow.prior import HasDensity, Prior, Trainable
 
 OnSegment = Callable[[], None]
 
@@ -40,14 +40,11 @@ def bits_per_dim(
     One segment is measured at a time, because a loss tells only the mean of its batch.
 
     Args:
-        prior: in evaluation mode, as the registry loads it.
+        prior: with a density (`HasDensity`), in evaluation mode, as the registry loads it.
         segments: of equal length, loud enough for `Gate`.
         seed: of the noise; together with the number of the segment it decides it, as in training.
         first: number of the first segment.
         on_segment: told of each segment done.
-
-    Raises:
-        NotImplementedError: for a family without a density.
     """
     found = segments.new_empty(len(segments))
     for index, wave in enumerate(prior.at_level(segments)):
@@ -199,16 +196,13 @@ def measure(
     return table
 
 
-@torch.no_grad()
 def require_density(name: str, prior: Prior) -> None:
-    """A ConfigError where no likelihood can be had of a prior, at the cost of two frames."""
-    try:
-        prior.log_prob(torch.zeros(1, prior.frontend.bins, 2))
-    except NotImplementedError:
+    """A ConfigError where no likelihood can be had of a prior."""
+    if not isinstance(prior, HasDensity):
         raise ConfigError(
             f"prior {name!r} is of family {prior.family!r}, which has no density and so no "
             "likelihood; leave it out"
-        ) from None
+        )
 
 
 def _bits(prior: Prior, magnitude: Tensor, noise: torch.Generator) -> Tensor:
@@ -216,6 +210,7 @@ def _bits(prior: Prior, magnitude: Tensor, noise: torch.Generator) -> Tensor:
     terms = prior.loss(magnitude, noise) if isinstance(prior, Trainable) else {}
     if "bits_per_dim" in terms:
         return terms["bits_per_dim"]
+    assert isinstance(prior, HasDensity), prior.family
     return -prior.log_prob(magnitude)[0] / (magnitude.numel() * math.log(2))
 
 

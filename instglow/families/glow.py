@@ -12,6 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
+from instglow.devices import normal_noise
 from instglow.errors import ConfigError
 from instglow.families.denoiser import Denoiser
 from instglow.flows.amplitude import amplitude as amplitude_layer
@@ -79,7 +80,7 @@ class GlowPrior(Trainable):
                 "channels": channels,
                 "noise": noise,
                 "level": level,
-                **({} if denoiser is None else {"denoiser": dict(denoiser)}),
+                "denoiser": denoiser and dict(denoiser),
             },
         )
         self.level = level
@@ -126,11 +127,10 @@ class GlowPrior(Trainable):
     def denoise(
         self, magnitude: Tensor, noise: float, added: float, generator: torch.Generator
     ) -> Tensor:
-        """See `Prior.denoise`."""
-        if self.denoiser is None:
-            return super().denoise(magnitude, noise, added, generator)
+        """See `Denoises.denoise`."""
+        assert self.denoiser is not None, "no denoiser: see `can_denoise`"
         compressed, _ = self.amplitude(self._to_channels(magnitude))
-        normal = torch.randn(compressed.shape[1:], generator=generator).to(compressed)
+        normal = normal_noise(compressed.shape[1:], generator, compressed)
         noisy = compressed + added * noise * self.denoiser.size * normal
         clean = self.denoiser(noisy, noisy.new_full(noisy.shape[:1], noise))
         return self._to_bins(self.amplitude.inverse(clean)[0]).clamp(min=0)

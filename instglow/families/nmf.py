@@ -9,6 +9,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
+from instglow.errors import ConfigError
 from instglow.prior import Decoded, Space, Trainable
 
 _FLOOR = 1e-8
@@ -22,9 +23,12 @@ class NMFPrior(Trainable):
 
     Args:
         frontend: the spectrogram it models.
-        atoms: spectra in the dictionary.
+        atoms: spectra in the dictionary, at most as many as the frontend has bins.
         updates: multiplicative updates that infer the activations of a training batch.
         level: see `GlowPrior`.
+
+    Raises:
+        ConfigError: for no atoms, or more than there are bins.
     """
 
     family: ClassVar[str] = "nmf"
@@ -32,6 +36,11 @@ class NMFPrior(Trainable):
     def __init__(
         self, frontend: Frontend, atoms: int = 64, updates: int = 20, level: float = 0.0
     ) -> None:
+        if not 1 <= atoms <= frontend.bins:
+            raise ConfigError(
+                f"atoms must be at least 1 and at most the {frontend.bins} bins that they explain, "
+                f"got {atoms}"
+            )
         super().__init__(frontend, {"atoms": atoms, "updates": updates, "level": level})
         self.level = level
         self.updates = updates
@@ -65,7 +74,8 @@ class NMFPrior(Trainable):
         """
         with torch.no_grad():
             atoms = self.atoms
-            active = torch.full_like(magnitude[:, : atoms.shape[1]], self.unit)
+            shape = (len(magnitude), atoms.shape[1], magnitude.shape[-1])
+            active = magnitude.new_full(shape, self.unit)
             for _ in range(self.updates):
                 model = torch.matmul(atoms, active).clamp_(min=_FLOOR)
                 # the atoms sum to 1, so the usual denominator of the update is 1

@@ -11,7 +11,7 @@ import torchaudio.functional as F
 from torch import Tensor
 
 from instglow.audio.frontend import Frontend
-from instglow.prior import Prior
+from instglow.prior import Encodes, ForInstruments, Prior
 from instglow.training.base import PriorRun
 
 TEMPERATURES = (0.5, 0.8, 1.0)
@@ -68,14 +68,13 @@ def rebuilt(module: PriorRun, wave: Tensor, count: int, seconds: float) -> list[
     found = []
     parts = _parts(module)
     for position, (name, prior) in enumerate(parts.items()):
+        if not isinstance(prior, Encodes):
+            return []
         solos = wave[:, position] if wave.ndim == 3 and len(parts) > 1 else wave.flatten(0, -2)
         chosen = solos[torch.linspace(0, len(solos) - 1, min(count, len(solos))).round().long()]
         original = module.at_level(chosen)[:, : prior.frontend.segment(seconds)].float()
         spectrogram = prior.frontend.spectrogram(original)
-        try:
-            latent = prior.encode(spectrogram.abs())
-        except NotImplementedError:
-            return []
+        latent = prior.encode(spectrogram.abs())
         magnitude = _number(prior.decode(latent, spectrogram.shape[-1]).magnitude)
         phase = spectrogram.angle().cpu()
         copy = prior.frontend.waveform(torch.polar(magnitude, phase), original.shape[-1])
@@ -109,10 +108,10 @@ def media(sounds: Mapping[str, Sequence[Sound]], sample_rate: int) -> dict[str, 
 
 def _parts(module: PriorRun) -> dict[str, Prior]:
     """Instrument -> its prior; a model of several has one for each."""
-    instruments = module.prior.architecture.get("instruments")
-    if not instruments:
-        return {module.name: module.prior}
-    return {name: module.prior.of(name) for name in instruments}
+    prior = module.prior
+    if not isinstance(prior, ForInstruments):
+        return {module.name: prior}
+    return {name: prior.of(name) for name in prior.instruments}
 
 
 def _latents(prior: Prior, count: int, frames: int) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from instglow.errors import ConfigError
-from instglow.prior import Prior
+from instglow.prior import Encodes, Prior, can_denoise
 from instglow.separation.objective import root_squared_error
 from instglow.separation.search import LatentSearch, OnStep, SearchResult, require_seed
 
@@ -29,7 +29,7 @@ class Annealing:
 
     Args:
         steps: iterations; levels of noise fall by equal ratios.
-        highest, lowest: the first level and the last, see `Prior.denoise`.
+        highest, lowest: the first level and the last, see `Denoises.denoise`.
         added: share of the noise that is drawn; 0 makes the search deterministic.
         seed: of the noise.
     """
@@ -65,12 +65,13 @@ class Annealing:
         Raises:
             ConfigError: for priors that do not denoise.
         """
-        for prior in priors:
-            if not prior.denoises:
-                raise ConfigError(
-                    f"a prior of family {prior.family!r} without a denoiser cannot be annealed; "
-                    "choose another preset, or priors that have one"
-                )
+        denoisers = [prior for prior in priors if can_denoise(prior)]
+        if len(denoisers) < len(priors):
+            lacking = next(prior.family for prior in priors if not can_denoise(prior))
+            raise ConfigError(
+                f"a prior of family {lacking!r} without a denoiser cannot be annealed; choose "
+                "another preset, or priors that have one"
+            )
         generator = torch.Generator().manual_seed(self.seed)
         shares = mixture[:, None].expand(-1, len(priors), -1, -1) / len(priors)
         history = []
@@ -80,7 +81,7 @@ class Annealing:
             answers = torch.stack(
                 [
                     prior.denoise(shares[:, number], noise, self.added, generator)
-                    for number, prior in enumerate(priors)
+                    for number, prior in enumerate(denoisers)
                 ],
                 1,
             )
@@ -94,8 +95,8 @@ class Annealing:
 
 @dataclass(frozen=True)
 class AnnealedSearch(LatentSearch):
-    """A latent search that starts where annealing has come to, if every prior denoises; else a
-    latent search.
+    """A latent search that starts where annealing has come to, if every prior denoises and
+    encodes; else a latent search.
 
     Args:
         annealing: how the start is found.
@@ -121,14 +122,16 @@ class AnnealedSearch(LatentSearch):
         self, priors: Sequence[Prior], mixture: Tensor, on_step: OnStep | None = None
     ) -> SearchResult:
         """See `LatentSearch`; also the seed is that of the annealing."""
-        if not self.start_scale or not all(prior.denoises for prior in priors):
+        encoders = [prior for prior in priors if isinstance(prior, Encodes)]
+        usable = len(encoders) == len(priors) and all(can_denoise(prior) for prior in priors)
+        if not (self.start_scale and usable):
             return super().__call__(priors, mixture, on_step)
         annealing = replace(self.annealing, seed=self.seed)
         shares = annealing(priors, mixture, _without_objective(on_step)).magnitudes
         with torch.no_grad():
             starts = [
                 self.start_scale * prior.encode(shares[:, number])
-                for number, prior in enumerate(priors)
+                for number, prior in enumerate(encoders)
             ]
         return self._descend(priors, mixture, starts, _after(annealing.steps, on_step))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from instglow.errors import ConfigError
-from instglow.prior import Prior, Trainable
+from instglow.prior import ForInstruments, Prior, Trainable, can_denoise
 from instglow.registry import Registry
 from instglow.training.augment import Augmentation
 from instglow.training.base import PriorRun
@@ -55,7 +55,7 @@ class PriorTraining(PriorRun):
         super().__init__(instrument, prior, learning_rate, warmup_steps, augmentation, seed)
         self.prior: Trainable = prior
         self.clutter = clutter
-        if clutter and not prior.denoises:
+        if clutter and not can_denoise(prior):
             raise ConfigError(
                 f"clutter is for a prior with a denoiser, which this one of family "
                 f"{prior.family!r} lacks; leave out model.clutter, or give it one"
@@ -69,7 +69,7 @@ class PriorTraining(PriorRun):
     def setup(self, stage: str) -> None:
         """Refuse data of other instruments than the prior's, or in another order."""
         super().setup(stage)
-        known = self.prior.architecture.get("instruments")
+        known = self.prior.instruments if isinstance(self.prior, ForInstruments) else None
         sources = getattr(getattr(self.trainer, "datamodule", None), "sources", None)
         if known and sources and list(sources) != list(known):
             raise ConfigError(

@@ -23,7 +23,7 @@ from instglow.data.solo import SoloFolder
 from instglow.devices import resolve, trainer_options
 from instglow.errors import ConfigError, OutputError
 from instglow.files import write_text
-from instglow.prior import Prior, Trainable
+from instglow.prior import ForInstruments, Prior, Trainable, can_denoise
 from instglow.registry import Registry
 from instglow.registry.runs import RUNS, next_number
 from instglow.training.configs import class_path, configs
@@ -218,7 +218,7 @@ def _prior(order: Order) -> Trainable:
     """The prior to start from, or one as our configuration has it, its weights random."""
     if order.init:
         other = Registry.default(order.looked_up).load(order.init)
-        if not isinstance(other, Trainable) or "instruments" in other.architecture:
+        if not isinstance(other, Trainable) or isinstance(other, ForInstruments):
             raise ConfigError(
                 f"prior {order.init!r} is of the family {other.family!r}, which does not learn one "
                 "instrument from its recordings; name another as --init, or none"
@@ -236,8 +236,6 @@ def _prior(order: Order) -> Trainable:
 def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dict[str, Any]:
     """The order as a configuration of `instglow fit`, on top of that of its base."""
     batch = GPU_BATCH if order.on_gpu else BATCH
-    # what our configuration has and the other prior lacks would be added to it
-    architecture = {"denoiser": None} if order.init and prior.family == "glow" else {}
     frontend = {"frontend": prior.frontend.to_dict()}
     solos = {"folder": str(order.data.resolve())}
     return {
@@ -245,12 +243,12 @@ def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dic
             "instrument": order.name,
             "prior": {
                 "class_path": class_path(type(prior)),
-                "init_args": {**frontend, **architecture, **prior.architecture},
+                "init_args": {**frontend, **prior.architecture},
             },
             "init": order.init,
             "registry": str(order.looked_up.resolve()) if order.looked_up else None,
             **({"learning_rate": RATE_FROM_ANOTHER} if order.init else {}),
-            **({} if prior.denoises else {"clutter": None}),
+            **({} if can_denoise(prior) else {"clutter": None}),
         },
         "data": {
             "source": {"class_path": class_path(SoloFolder), "init_args": solos},

@@ -8,7 +8,14 @@ import torch
 from instglow import plugins
 from instglow.audio.frontend import Frontend
 from instglow.families import family
-from instglow.prior import Prior, Trainable
+from instglow.prior import (
+    Encodes,
+    ForInstruments,
+    HasDensity,
+    Prior,
+    Trainable,
+    can_denoise,
+)
 from instglow.registry import Registry
 from instglow.registry.layer import Layer
 
@@ -32,14 +39,14 @@ MEMBERS = [f"family {name}" for name in plugins.offered("instglow.families")] + 
 def prior(request) -> Prior:
     kind, name = request.param.split()
     if kind == "prior":
-        return SHIPPED.load(name).freeze()
+        return SHIPPED.load(name).eval().requires_grad_(False)
     torch.manual_seed(0)
     member = family(name)(Frontend(8000, 64, 16), **SMALL.get(name, {}))
     for parameter in member.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    if member.denoises:
+    if can_denoise(member):
         member.denoiser.scale.fill_(0.5)
-    return member.freeze()
+    return member.eval().requires_grad_(False)
 
 
 def perturbed(prior: Prior, batch: int, frames: int) -> torch.Tensor:
@@ -95,29 +102,26 @@ def test_gradients_are_those_of_finite_differences(prior):
 
 
 def test_an_exact_encoder_is_the_inverse(prior):
-    magnitude = prior.decode(perturbed(prior, 2, 6), 6).magnitude
-    try:
-        latent = prior.encode(magnitude)
-    except NotImplementedError:
+    if not isinstance(prior, Encodes):
         pytest.skip(f"family {prior.family} has no encoder")
-    again = prior.decode(latent, 6).magnitude
+    magnitude = prior.decode(perturbed(prior, 2, 6), 6).magnitude
+    again = prior.decode(prior.encode(magnitude), 6).magnitude
     torch.testing.assert_close(again, magnitude, rtol=1e-3, atol=1e-3)
 
 
 def test_the_data_energy_is_the_negative_log_density(prior):
-    prior = prior.double()
-    try:
-        one, other = (
-            prior.decode(perturbed(prior, 1, 6).double() * scale, 6, "data") for scale in (1.0, 0.5)
-        )
-        difference = prior.log_prob(one.magnitude) - prior.log_prob(other.magnitude)
-    except NotImplementedError:
+    if not isinstance(prior, HasDensity):
         pytest.skip(f"family {prior.family} has no log-density")
+    prior = prior.double()
+    one, other = (
+        prior.decode(perturbed(prior, 1, 6).double() * scale, 6, "data") for scale in (1.0, 0.5)
+    )
+    difference = prior.log_prob(one.magnitude) - prior.log_prob(other.magnitude)
     torch.testing.assert_close(difference, other.energy - one.energy, rtol=1e-6, atol=1e-3)
 
 
 def test_a_denoiser_answers_magnitudes_and_leaves_the_batch_apart(prior):
-    if not prior.denoises:
+    if not can_denoise(prior):
         pytest.skip("it has none")
     magnitude = prior.decode(perturbed(prior, 3, 7), 7).magnitude.abs()
     together, alone = (
@@ -130,12 +134,22 @@ def test_a_denoiser_answers_magnitudes_and_leaves_the_batch_apart(prior):
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_of_several_instruments_has_a_prior_of_each(prior):
+    if not isinstance(prior, ForInstruments):
+        pytest.skip(f"family {prior.family} is of one instrument")
+    latent = perturbed(prior, 1, 6)
+    answers = [prior.of(name).decode(latent, 6).magnitude for name in prior.instruments]
+    assert len(answers) > 1
+    assert not torch.allclose(answers[0], answers[1])
+
+
 def test_the_card_is_all_there_is_to_it(prior):
     again = family(prior.family)(prior.frontend, **prior.architecture)
     again.load_state_dict(prior.state_dict())
     latent = perturbed(prior, 1, 5)
     torch.testing.assert_close(
-        again.freeze().decode(latent, 5).magnitude, prior.decode(latent, 5).magnitude
+        again.eval().requires_grad_(False).decode(latent, 5).magnitude,
+        prior.decode(latent, 5).magnitude,
     )
 
 

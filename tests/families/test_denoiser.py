@@ -5,6 +5,7 @@ from instglow.audio.frontend import Frontend
 from instglow.errors import ConfigError
 from instglow.families.denoiser import Denoiser
 from instglow.families.glow import GlowPrior
+from instglow.prior import can_denoise
 from instglow.registry import Layer, Registry
 from instglow.rivals.families.conditional_glow import ConditionalGlowPrior
 from instglow.training.module import PriorTraining
@@ -88,15 +89,14 @@ def test_the_loss_of_a_prior_is_that_of_its_flow_and_of_its_denoiser():
     without.flow.load_state_dict(with_one.flow.state_dict())
     alone = without.loss(magnitudes(), torch.Generator().manual_seed(1))
     torch.testing.assert_close(alone["loss"], terms["nats_per_dim"])
-    assert not without.denoises
-    with pytest.raises(NotImplementedError, match="does not denoise"):
-        without.denoise(magnitudes(), 1.0, 0.0, torch.Generator())
+    assert can_denoise(with_one)
+    assert not can_denoise(without)
 
 
 def test_noise_of_a_batch_is_the_same_for_each_item_and_none_is_added_if_none_is_asked_for():
     one = prior().train()
     one.loss(magnitudes())
-    one.freeze()
+    one.eval().requires_grad_(False)
     torch.nn.init.normal_(one.denoiser.network.end.weight, std=0.1)
     answers = [
         one.denoise(magnitudes(), 0.5, added, torch.Generator().manual_seed(seed))

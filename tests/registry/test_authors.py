@@ -37,7 +37,9 @@ def expected() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def priors() -> dict[str, torch.nn.Module]:
-    return {name: load_authors(GOLDEN / name).freeze() for name in ("alpha", "beta")}
+    return {
+        name: load_authors(GOLDEN / name).eval().requires_grad_(False) for name in ("alpha", "beta")
+    }
 
 
 @pytest.mark.parametrize("name", ["alpha", "beta"])

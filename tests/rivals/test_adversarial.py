@@ -108,7 +108,9 @@ def test_it_is_registered_loaded_and_searched_with(trained, tmp_path):
     # the card holds the generator and the statistics, not the critic
     assert set(loaded.state_dict()) == set(run().prior.state_dict())
     mixture = FRONTEND.magnitude(0.1 * torch.randn(1, 300))
-    found = LatentSearch(steps=20, learning_rate=0.05)([loaded.freeze()], mixture)
+    found = LatentSearch(steps=20, learning_rate=0.05)(
+        [loaded.eval().requires_grad_(False)], mixture
+    )
     assert found.objective[-1] < found.objective[0]
 
 

@@ -90,7 +90,7 @@ def test_of_shares_the_weights_through_moves_and_freezing():
     engine = torch.nn.ModuleDict({"bass": prior.of("bass"), "drums": drums})
     assert {id(p) for p in engine.parameters()} == {id(p) for p in prior.parameters()}
     engine.float()
-    drums.freeze()
+    drums.eval().requires_grad_(False)
     with torch.no_grad():
         next(drums.parameters()).fill_(7.0)
     for parameter, shared in zip(prior.parameters(), drums.parameters(), strict=True):

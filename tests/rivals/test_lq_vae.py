@@ -161,7 +161,7 @@ def test_a_prior_learns_what_follows_what():
 
 
 def test_step_by_step_the_codes_are_as_likely_as_at_once():
-    member = predictor().freeze()
+    member = predictor().eval().requires_grad_(False)
     codes = torch.randint(16, (3, 5, 2), generator=torch.Generator().manual_seed(0))
     flat, state, log_prob = codes.flatten(1), None, []
     for now in range(flat.shape[1]):
@@ -171,7 +171,7 @@ def test_step_by_step_the_codes_are_as_likely_as_at_once():
 
 
 def test_the_codes_to_come_do_not_change_what_is_likely_now():
-    member = predictor().freeze()
+    member = predictor().eval().requires_grad_(False)
     codes = torch.randint(16, (1, 5, 2), generator=torch.Generator().manual_seed(0))
     changed = codes.clone()
     changed[:, 3:] = (changed[:, 3:] + 1) % 16
@@ -184,7 +184,7 @@ def test_the_codes_to_come_do_not_change_what_is_likely_now():
 
 @pytest.mark.parametrize("frames", [1, 7, 12])
 def test_what_codes_stand_for_has_the_frames_asked_for(frames):
-    member = prior().freeze()
+    member = prior().eval().requires_grad_(False)
     magnitude = torch.rand(2, 33, frames)
     codes = member.codes(magnitude)
     assert codes.shape == (2, -(-frames // member.stride), 2)

@@ -93,14 +93,16 @@ def test_a_search_stays_in_the_cube():
             return super().decode(latent, frames, energy)
 
     torch.manual_seed(0)
-    prior = Watched(FRONTEND, latent_size=6, width=2, layers=2, block=8).freeze()
+    prior = (
+        Watched(FRONTEND, latent_size=6, width=2, layers=2, block=8).eval().requires_grad_(False)
+    )
     mixture = 50 * torch.rand(1, FRONTEND.bins, 10)
     LatentSearch(steps=20, learning_rate=0.5)([prior], mixture)
     assert torch.stack(seen).abs().max() == 1
 
 
 def test_a_search_finds_what_the_prior_can_generate():
-    prior = small(width=4).freeze()
+    prior = small(width=4).eval().requires_grad_(False)
     wanted = prior.decode(prior.initial_latent(1, 8, torch.Generator().manual_seed(7)), 8)
     found = LatentSearch(divergence="root-l2", steps=150, learning_rate=0.05)(
         [prior], wanted.magnitude
