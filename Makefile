@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test test-fast lint docs-check results page speed training-speed loader picture dashboard prior variants new-instrument
+.PHONY: setup demo test test-fast lint docs-check api results page speed training-speed loader picture dashboard prior variants new-instrument
 
 setup: .venv/installed
 
@@ -33,6 +33,10 @@ lint: setup
 	@$(BIN)/lint-imports --no-cache > .venv/import-linter.log || { cat .venv/import-linter.log; exit 1; }
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory docs-check
+
+# docs/api.md and the model cards of the shipped priors
+api: setup
+	@$(BIN)/python benchmarks/provenance.py derive
 
 # Is every generated document made from the priors, settings and scripts of this tree?
 docs-check: setup

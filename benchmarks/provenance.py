@@ -3,6 +3,7 @@
     python benchmarks/provenance.py                # check; exit status 1 names what is out of date
     python benchmarks/provenance.py sign FILE...   # after another program has written a document
     python benchmarks/provenance.py keep FILE...   # say at its top that it was not made again
+    python benchmarks/provenance.py derive         # docs/api.md and the model cards of priors
 
 A document carries its command and, for each input, eight hexadecimal digits: of a file, of a
 prior's weights, of the settings of a preset. The package's own code is no input, for a refactoring
@@ -23,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import api_page
 import yaml
 
 from instglow.errors import InstGlowError
@@ -189,6 +191,18 @@ def keep(path: Path) -> None:
     path.write_text(f"{text[:after]}{note}{text[after:].lstrip()}")
 
 
+def derived(root: Path = ROOT) -> dict[str, str]:
+    """What is made from text alone, in a moment: name of the file -> what has to be in it."""
+    from instglow.registry.card import PriorCard
+    from instglow.registry.model_card import model_card
+
+    pages = {"docs/api.md": api_page.page(root)}
+    for path in sorted(root.glob("priors/*/card.yaml")):
+        card = PriorCard.from_yaml(path.read_text(), path)
+        pages[f"priors/{path.parent.name}/README.md"] = model_card(card)
+    return pages
+
+
 def check(
     root: Path = ROOT, documents: Mapping[str, Document] = DOCUMENTS
 ) -> tuple[list[str], list[str]]:
@@ -207,7 +221,7 @@ def check(
     for path in pages:
         name = _name(path, root)
         generated = path.suffix == ".png" or b"Written by `make" in path.read_bytes()
-        if generated and name not in documents:
+        if generated and name not in documents and name != "docs/api.md":
             wrong.append(f"{name}: generated, but not among the documents of provenance.py")
     return wrong, kept
 
@@ -240,15 +254,25 @@ def _name(path: Path, root: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", nargs="?", choices=("check", "sign", "keep"), default="check")
+    parser.add_argument(
+        "action", nargs="?", choices=("check", "sign", "keep", "derive"), default="check"
+    )
     parser.add_argument("files", nargs="*", type=Path)
     arguments = parser.parse_args()
     for path in arguments.files:
         {"sign": sign, "keep": keep}[arguments.action](path)
+    if arguments.action == "derive":
+        for name, text in derived().items():
+            (ROOT / name).write_text(text)
     if arguments.action != "check":
         return 0
     wrong, kept = check()
-    print(*(f"{line}" for line in (*kept, *wrong)), sep="\n", file=sys.stderr)
+    wrong += [
+        f"{name}: not what its docstrings or card say; `make api` makes it again"
+        for name, text in derived().items()
+        if not (ROOT / name).exists() or (ROOT / name).read_text() != text
+    ]
+    print(*kept, *wrong, sep="\n", file=sys.stderr)
     return 1 if wrong else 0
 
 

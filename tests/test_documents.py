@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import instglow
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import provenance  # noqa: E402 a script beside the package, not a part of it
@@ -46,6 +48,14 @@ def check(tree: Path) -> tuple[list[str], list[str]]:
 def test_every_document_of_this_tree_is_what_its_command_would_write_or_says_that_it_is_not():
     wrong, _ = provenance.check()
     assert not wrong
+
+
+def test_the_python_interface_and_the_model_cards_are_those_of_the_docstrings_and_cards():
+    pages = provenance.derived()
+    for name, text in pages.items():
+        assert (provenance.ROOT / name).read_text() == text, f"{name}: run `make api`"
+    for name in set(instglow.__all__) - {"__version__"}:
+        assert f"\n### {name} ★\n" in pages["docs/api.md"]
 
 
 def test_a_document_names_its_command_and_a_hash_of_each_input(tree):

@@ -1,4 +1,4 @@
-"""A family of priors that another package brings takes part in a separation."""
+"""A family of priors and a preset that another package brings take part in a separation."""
 
 import json
 import os
@@ -25,6 +25,10 @@ version = "1.0"
 
 [project.entry-points."instglow.families"]
 constant-spectrum = "steady_priors:ConstantSpectrumPrior"
+
+[project.entry-points."instglow.presets"]
+steady = "steady_priors:STEADY"
+loud = "steady_priors:LOUD"
 """
 MODULE = '''
 """Sounds whose spectrum never changes."""
@@ -32,6 +36,9 @@ MODULE = '''
 import torch
 
 from instglow import Decoded, Prior
+from instglow.separation.presets import Preset
+from instglow.separation.refine import RatioMask
+from instglow.separation.search import LatentSearch
 
 
 class ConstantSpectrumPrior(Prior):
@@ -51,6 +58,10 @@ class ConstantSpectrumPrior(Prior):
     def decode(self, latent, frames, energy=None):
         magnitude = self.spectrum[:, None] * latent[:, None, :frames].square()
         return Decoded(magnitude, 0.5 * latent.square().sum(1) if energy else None)
+
+
+STEADY = Preset(LatentSearch(steps=30, learning_rate=0.1), RatioMask())
+LOUD = 11
 '''
 REGISTER = f"""
 import torch
@@ -105,13 +116,13 @@ def run(folder: Path, *arguments: object, installed: bool = True, status: int = 
     return done.stderr if status else done.stdout
 
 
-def separate(*options: object) -> tuple[object, ...]:
+def separate(*options: object, priors: str = "hum,hiss") -> tuple[object, ...]:
     command = ("-m", "instglow.cli.main", "separate", "song.wav", "--registry", "registry")
-    return (*command, "--priors", "hum,hiss", *options)
+    return (*command, "--priors", priors, *options)
 
 
-def test_its_prior_separates_beside_one_of_ours(project):
-    printed = run(project, *separate("--steps", 30, "--learning-rate", 0.1))
+def test_its_prior_separates_beside_one_of_ours_with_its_own_preset(project):
+    printed = run(project, *separate("--preset", "steady"))
     assert printed.startswith("song.wav: hum, hiss in separated/song (")
     folder = project / "separated" / "song"
     song, _ = soundfile.read(project / "song.wav")
@@ -122,6 +133,7 @@ def test_its_prior_separates_beside_one_of_ours(project):
         assert level(stems[name], own) > 10 * level(stems[name], other)
     report = json.loads((folder / "separation.json").read_text())
     assert report["priors"].keys() == stems.keys()
+    assert report["preset"] == "steady"
 
 
 def level(wave: numpy.ndarray, hertz: float) -> float:
@@ -138,4 +150,17 @@ def test_without_the_package_its_prior_is_one_line_that_says_what_is_missing(pro
         r"that brings it missing\?\n",
         said,
     )
+    assert not (project / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "installed", "said"),
+    [
+        ("steady", False, r"'steady'.*paper, "),
+        ("loud", True, r"preset 'loud' of an installed package is no.* Preset, but 11"),
+    ],
+)
+def test_a_preset_that_is_missing_or_none_is_one_line(project, preset, installed, said):
+    command = separate("--preset", preset, "-o", "none", priors="hum")
+    assert re.search(said, run(project, *command, installed=installed, status=2))
     assert not (project / "none").exists()
