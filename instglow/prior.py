@@ -69,10 +69,10 @@ class Prior(nn.Module, ABC):
         """
 
     def at_level(self, wave: Tensor) -> Tensor:
-        """(..., samples) -> the same, each segment at the level that solos have in training."""
+        """(..., channels, samples) -> the same, each solo at the level they have in training."""
         if not self.level:
             return wave
-        rms = wave.square().mean(-1, keepdim=True).sqrt()
+        rms = wave.square().mean((-2, -1), keepdim=True).sqrt()
         return wave * (self.level / rms.clamp(min=1e-6))
 
     def project(self, latent: Tensor) -> Tensor:

@@ -51,9 +51,9 @@ def run(argv: list[str], prog: str) -> None:
 def _train(name: str, arguments: Namespace) -> None:
     # Lightning is slow to import and of no use to the other ways of adding
     from instglow.cli import train
-    from instglow.training.recipe import Order, train_prior
+    from instglow.training.recipe import Request, train_prior
 
-    order = Order(
+    request = Request(
         name,
         arguments.data,
         arguments.init,
@@ -64,7 +64,7 @@ def _train(name: str, arguments: Namespace) -> None:
         tuple(arguments.trained_on or [f"recordings in {arguments.data.resolve().name}"]),
         arguments.replace,
     )
-    train_prior(order, lambda words: train.run(words, "instglow fit"))
+    train_prior(request, lambda words: train.run(words, "instglow fit"))
 
 
 def _parser(prog: str) -> Parser:

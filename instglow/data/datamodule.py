@@ -8,11 +8,11 @@ from typing import Protocol, cast
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from instglow.data.cache import USER, Cache
-from instglow.data.loading import load
-from instglow.data.segments import Gate, SoloSegments
+from instglow.data.loading import load, say
+from instglow.data.segments import Gate, spread
 from instglow.data.solo import SoloSource, Split
 
 
@@ -36,14 +36,23 @@ def wanted(data: LightningDataModule, seconds: float) -> tuple[int, int]:
     return learner.sample_rate, learner.segment(seconds)
 
 
+def splits_of(stage: str) -> tuple[Split, ...]:
+    """-> what a stage of the trainer needs."""
+    return ("train", "held-out") if stage == "fit" else ("held-out",)
+
+
 class SoloData(LightningDataModule):
-    """Mono segments at the rate of the prior in training, (batch, samples).
+    """Segments at the rate of the prior in training, (batch, channels, samples) full scale ±1.
+
+    Channels are pooled in the spectrogram, as `separate` pools them.
 
     Args:
         source: where the recordings come from.
         seconds: of one segment.
         batch_size: segments a step, on each process.
         segments_per_epoch: drawn for one epoch; 0 takes every segment once.
+        held_out_segments: measured in a validation at most, evenly spread over all that are held
+            out; a test measures all.
         gate: which segments are silent.
         workers: processes that prepare batches; segments are only cut, so 0 does.
         seed: of the order of the segments; together with the epoch it decides it.
@@ -57,6 +66,7 @@ class SoloData(LightningDataModule):
         seconds: float = 2.0,
         batch_size: int = 8,
         segments_per_epoch: int = 0,
+        held_out_segments: int = 400,
         gate: Gate = Gate(),  # noqa: B008 - frozen
         workers: int = 0,
         seed: int = 0,
@@ -67,42 +77,47 @@ class SoloData(LightningDataModule):
         self.seconds = seconds
         self.batch_size = batch_size
         self.segments_per_epoch = segments_per_epoch
+        self.held_out_segments = held_out_segments
         self.gate = gate
         self.workers = workers
         self.seed = seed
         self.cache = cache
 
     def setup(self, stage: str) -> None:
-        """Decode and cut what the stage needs."""
-        cache = Cache.named(self.cache)
-        if stage == "fit":
-            self.train = self._segments("train", cache)
-        self.held_out = self._segments("held-out", cache)
+        """Decode and cut what the stage needs; say what cannot be used."""
+        sample_rate, samples = wanted(self, self.seconds)
+        loaded = load(
+            self.source,
+            splits_of(stage),
+            sample_rate,
+            samples,
+            self.gate,
+            Cache.named(self.cache),
+        )
+        say(loaded.notes)
+        self.segments = loaded.segments
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Shuffled batches (batch, samples)."""
+        """Shuffled batches."""
         trainer = self.trainer
         assert trainer is not None
+        train = self.segments["train"]
         sampler = EpochSampler(
-            self.train, lambda: trainer.current_epoch, self.segments_per_epoch, self.seed
+            train, lambda: trainer.current_epoch, self.segments_per_epoch, self.seed
         )
-        return self._loader(self.train, sampler)
+        return self._loader(train, sampler)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        """The held-out segments in order."""
-        return self._loader(self.held_out)
+        """A sample of the held-out segments, in order."""
+        held_out = self.segments["held-out"]
+        return self._loader(Subset(held_out, spread(len(held_out), self.held_out_segments)))
 
     def test_dataloader(self) -> DataLoader[Tensor]:
-        """The held-out segments in order."""
-        return self._loader(self.held_out)
-
-    def _segments(self, split: Split, cache: Cache | None) -> SoloSegments:
-        sample_rate, samples = wanted(self, self.seconds)
-        recordings = load(self.source, split, sample_rate, cache)
-        return SoloSegments(recordings, samples, self.gate)
+        """All held-out segments, in order."""
+        return self._loader(self.segments["held-out"])
 
     def _loader(
-        self, segments: SoloSegments, sampler: Sampler[int] | None = None
+        self, segments: Dataset[Tensor], sampler: Sampler[int] | None = None
     ) -> DataLoader[Tensor]:
         return DataLoader(
             segments,

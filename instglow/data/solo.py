@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -27,13 +26,15 @@ class SoloSource(Protocol):
     """
 
     def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
-        """The recordings of a split, always in the same order; none of them is in both.
+        """The recordings of a split, always in the same order.
 
-        A source that makes its recordings out of nothing may give tensors, each (samples,) mono at
-        that rate, full scale ±1; they are held in memory.
+        A source that has none held out gives none for "held-out"; then some of the others are held
+        out, by what can be used of them. A source that makes its recordings out of nothing may give
+        tensors, each (channels, samples) or (samples,) at that rate, full scale ±1; they are held
+        in memory.
 
         Raises:
-            DataError: where there are none. A broken one fails when it is decoded.
+            DataError: where there are none to train on. A broken one fails when it is decoded.
         """
         ...
 
@@ -43,9 +44,7 @@ class SoloFolder:
 
     Args:
         folder: of the recordings.
-        held_out: folder of other recordings to measure on; without it every tenth recording of
-            `folder`, by name, is held out (with fewer than ten, the last one; a lone recording is
-            measured on its last tenth and trained on the rest).
+        held_out: folder of other recordings to measure on; without it some of `folder` are.
     """
 
     def __init__(self, folder: str, held_out: str | None = None) -> None:
@@ -54,30 +53,17 @@ class SoloFolder:
 
     def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
         """See `SoloSource`."""
-        if self.held_out:
-            yield from _files(self.folder if split == "train" else self.held_out)
-        else:
-            yield from every_tenth(_files(self.folder), split)
-
-    def everything(self) -> Iterator[Recording]:
-        """All recordings of `folder`, whatever is held out."""
-        return iter(_files(self.folder))
+        if split == "train":
+            yield from _files(self.folder, "--data.source.folder of fit, --data of add-prior")
+        elif self.held_out:
+            yield from _files(self.held_out, "--data.source.held_out")
 
 
-def every_tenth(recordings: Sequence[Recording], split: Split) -> list[Recording]:
-    """One split: every tenth is held out, or the last; of a lone recording its last tenth."""
-    if len(recordings) == 1:
-        return [replace(recordings[0], tenths=(0, 9) if split == "train" else (9, 10))]
-    last = len(recordings) - 1
-    held_out = set(range(9, len(recordings), 10)) or {last}
-    return [r for i, r in enumerate(recordings) if (i in held_out) == (split == "held-out")]
-
-
-def _files(folder: Path) -> list[Recording]:
+def _files(folder: Path, option: str) -> list[Recording]:
     if not folder.is_dir():
         raise DataError(
             f"no folder {str(folder)!r}: put solo recordings of the instrument there, "
-            "or name another folder (--data.source.folder of fit, --data of add-prior)"
+            f"or name another folder ({option})"
         )
     paths = sorted(
         path

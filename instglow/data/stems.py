@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from instglow.data.recording import Recording
-from instglow.data.solo import AUDIO_SUFFIXES, Split, every_tenth
+from instglow.data.solo import AUDIO_SUFFIXES, Split
 from instglow.data.songs import Song, SongSet
 from instglow.errors import AudioError, DataError, DependencyError
 
@@ -21,8 +21,7 @@ class MultitrackStem:
     Args:
         folder: of the songs.
         stem: name of the files without their ending; upper and lower case are the same.
-        held_out: folder of other songs to measure on; without it every tenth song that has the
-            stem is held out, as `SoloFolder` does.
+        held_out: folder of other songs to measure on; without it some of `folder` are.
     """
 
     def __init__(self, folder: str, stem: str, held_out: str | None = None) -> None:
@@ -32,10 +31,10 @@ class MultitrackStem:
 
     def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
         """See `SoloSource`."""
-        if self.held_out:
-            yield from self._stems(self.folder if split == "train" else self.held_out)
-        else:
-            yield from every_tenth(self._stems(self.folder), split)
+        if split == "train":
+            yield from self._stems(self.folder)
+        elif self.held_out:
+            yield from self._stems(self.held_out)
 
     def _stems(self, folder: Path) -> list[Recording]:
         found, others = [], set()

@@ -15,6 +15,7 @@ from instglow.data.segments import Gate
 from instglow.errors import ConfigError, DataError
 from instglow.evaluation.solos import Quota, SoloSet, cut
 from instglow.prior import HasDensity, Prior, Trainable
+from instglow.separation.refine import pooled_magnitude
 
 OnSegment = Callable[[], None]
 
@@ -27,7 +28,7 @@ def bits_per_dim(
     first: int = 0,
     on_segment: OnSegment | None = None,
 ) -> Tensor:
-    """(segments, samples) solos, full scale ±1, at the prior's rate -> (segments,) bits.
+    """(segments, channels, samples) solos, full scale ±1, at the prior's rate -> (segments,) bits.
 
     −log₂ of the density of the magnitudes, a dimension of the spectrogram; lower is likelier. It is
     a density over real numbers, not a probability: the bits may be negative, they rise by log₂ of a
@@ -49,7 +50,7 @@ def bits_per_dim(
     found = segments.new_empty(len(segments))
     for index, wave in enumerate(prior.at_level(segments)):
         noise = torch.Generator(wave.device).manual_seed(seed * 1_000_003 + first + index)
-        found[index] = _bits(prior, prior.frontend.magnitude(wave[None]), noise)
+        found[index] = _bits(prior, pooled_magnitude(prior.frontend.spectrogram(wave[None])), noise)
         if on_segment:
             on_segment()
     return found

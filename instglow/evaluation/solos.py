@@ -15,7 +15,8 @@ from torch import Tensor
 from instglow.audio.io import read
 from instglow.audio.resample import resample
 from instglow.data.datasets import open_dataset
-from instglow.data.segments import Gate, SoloSegments
+from instglow.data.recording import Decoded, in_few_channels
+from instglow.data.segments import Gate, Solo, SoloSegments, spread
 from instglow.data.solo import AUDIO_SUFFIXES
 from instglow.data.songs import Song
 from instglow.data.stems import MIXTURE
@@ -134,14 +135,14 @@ def cut(wave: Tensor, rate: int, to_rate: int, samples: int, most: int, gate: Ga
         gate: which are silent.
 
     Returns:
-        (segments, samples) mono; none of a recording that is too short or silent.
+        (segments, channels, samples); none of a recording that is too short or silent.
     """
-    try:
-        found = SoloSegments([resample(wave.mean(0), rate, to_rate)], samples, gate)
-    except DataError:
-        return wave.new_empty(0, samples)
-    count = min(most, len(found))
-    return torch.stack([found[(2 * i + 1) * len(found) // (2 * count)] for i in range(count)])
+    whole = Decoded.of(resample(in_few_channels(wave), rate, to_rate)).wave
+    if whole.shape[-1] < samples:
+        return wave.new_empty(0, len(whole), samples)
+    found = SoloSegments([Solo.of(whole, samples, gate)], samples)
+    chosen = [found[number] for number in spread(len(found), most)]
+    return torch.stack(chosen) if chosen else wave.new_empty(0, len(whole), samples)
 
 
 def _holds_songs(folder: Path, folders: list[Path], instruments: Collection[str]) -> bool:

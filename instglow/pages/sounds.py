@@ -12,6 +12,7 @@ from torch import Tensor
 
 from instglow.audio.frontend import Frontend
 from instglow.prior import Encodes, ForInstruments, Prior
+from instglow.separation.refine import pooled_magnitude
 from instglow.training.base import PriorRun
 
 TEMPERATURES = (0.5, 0.8, 1.0)
@@ -61,7 +62,7 @@ def rebuilt(module: PriorRun, wave: Tensor, count: int, seconds: float) -> list[
 
     Args:
         module: in training.
-        wave: (batch, samples) or (batch, instruments, samples) full scale ±1.
+        wave: (batch, [instruments,] channels, samples) full scale ±1.
         count: of segments, at most, spread over the batch.
         seconds: of each, at most.
     """
@@ -70,15 +71,16 @@ def rebuilt(module: PriorRun, wave: Tensor, count: int, seconds: float) -> list[
     for position, (name, prior) in enumerate(parts.items()):
         if not isinstance(prior, Encodes):
             return []
-        solos = wave[:, position] if wave.ndim == 3 and len(parts) > 1 else wave.flatten(0, -2)
+        solos = wave[:, position] if wave.ndim == 4 and len(parts) > 1 else wave.flatten(0, -3)
         chosen = solos[torch.linspace(0, len(solos) - 1, min(count, len(solos))).round().long()]
-        original = module.at_level(chosen)[:, : prior.frontend.segment(seconds)].float()
+        original = module.at_level(chosen)[..., : prior.frontend.segment(seconds)].float()
         spectrogram = prior.frontend.spectrogram(original)
-        latent = prior.encode(spectrogram.abs())
+        pooled = pooled_magnitude(spectrogram)
+        latent = prior.encode(pooled)
         magnitude = _number(prior.decode(latent, spectrogram.shape[-1]).magnitude)
-        phase = spectrogram.angle().cpu()
+        phase = spectrogram[:, 0].angle().cpu()
         copy = prior.frontend.waveform(torch.polar(magnitude, phase), original.shape[-1])
-        before, after = (original.cpu(), spectrogram.abs().cpu()), (copy, magnitude)
+        before, after = (original[:, 0].cpu(), pooled.cpu()), (copy, magnitude)
         for index in range(len(original)):
             label = f"{name} {index + 1}"
             found.append(Sound(label, *(part[index] for part in before)))

@@ -107,7 +107,7 @@ class Dashboard(Callback):
             return
         assert isinstance(pl_module, TrainingRun)
         now = time.perf_counter()
-        segments = trainer.world_size * batch.shape[:-1].numel()
+        segments = trainer.world_size * batch.shape[:-2].numel()
         audio = segments * batch.shape[-1] / pl_module.sample_rate
         self._recent.append(Work(segments, audio, now - self._since))
         self._since = now

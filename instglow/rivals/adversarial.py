@@ -10,6 +10,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from instglow.data.datamodule import SoloData
+from instglow.data.segments import spread
 from instglow.errors import ConfigError
 from instglow.rivals.families.spec_gan import Critic, SpecGANPrior
 from instglow.training.augment import Augmentation
@@ -100,15 +101,16 @@ class AdversarialTraining(PriorRun):
                 f"adversarial training measures its data first and cannot do so on "
                 f"{type(data).__name__}; train on SoloData"
             )
-        stride = max(1, len(data.train) // _MEASURED)
+        train = data.segments["train"]
         magnitudes = [
-            self.magnitude(self.at_level(data.train[number].to(self.device)))
-            for number in range(0, len(data.train), stride)
+            self.magnitude(self.at_level(train[number].to(self.device)))
+            for number in spread(len(train), _MEASURED)
         ]
         self.prior.measure(torch.cat(magnitudes, -1))
 
     def training_step(self, wave: Tensor) -> None:
-        """(batch, samples) full scale ±1: a step of the critic, then perhaps of the generator."""
+        """(batch, channels, samples) full scale ±1: a step of the critic, then perhaps one of
+        the generator."""
         random = self.draw(~self.draw_number)
         solos = self.augmentation.wave(self.at_level(wave), random, self.sample_rate)
         real = self.blocks(self.augmentation.magnitude(self.magnitude(solos), random))
@@ -160,11 +162,11 @@ class AdversarialTraining(PriorRun):
         self.on_validation_epoch_start()
 
     def validation_step(self, wave: Tensor, batch_index: int) -> None:
-        """(batch, samples) held-out segments; logs their energy score."""
+        """(batch, channels, samples) held-out segments; logs their energy score."""
         self._evaluate("held-out", wave)
 
     def test_step(self, wave: Tensor, batch_index: int) -> None:
-        """(batch, samples) held-out segments; logs their energy score."""
+        """(batch, channels, samples) held-out segments; logs their energy score."""
         self._evaluate("test", wave)
 
     def settings(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from instglow.data.cache import USER, Cache
-from instglow.data.datamodule import wanted
-from instglow.data.loading import load
+from instglow.data.datamodule import splits_of, wanted
+from instglow.data.loading import load, say
 from instglow.data.segments import Gate, SoloSegments
 from instglow.data.solo import SoloSource, Split
 
@@ -19,8 +20,8 @@ from instglow.data.solo import SoloSource, Split
 class BandData(LightningDataModule):
     """Random segments of several instruments, independent of each other.
 
-    A batch is (batch, instruments, samples), the instruments in the order of `sources`: their sum
-    is a random mixture, each alone is a labelled solo.
+    A batch is (batch, instruments, channels, samples), the instruments in the order of `sources`:
+    their sum is a random mixture, each alone is a labelled solo.
 
     Args:
         sources: by instrument.
@@ -59,32 +60,35 @@ class BandData(LightningDataModule):
         self.cache = cache
 
     def setup(self, stage: str) -> None:
-        """Decode and cut what the stage needs."""
+        """Decode and cut what the stage needs; say what cannot be used."""
         cache = Cache.named(self.cache)
-        if stage == "fit":
-            self.train = RandomBand(self._segments("train", cache), self.seed)
-        self.held_out = RandomBand(self._segments("held-out", cache), self.seed + 1)
+        sample_rate, samples = wanted(self, self.seconds)
+        found: dict[Split, dict[str, SoloSegments]] = {split: {} for split in splits_of(stage)}
+        for name, source in self.sources.items():
+            loaded = load(source, splits_of(stage), sample_rate, samples, self.gate, cache)
+            say(f"{name}: {note}" for note in loaded.notes)
+            for split, segments in loaded.segments.items():
+                found[split][name] = segments
+        self.bands = {
+            split: RandomBand(segments, self.seed + (split == "held-out"))
+            for split, segments in found.items()
+        }
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """New draws in every epoch."""
         trainer = self.trainer
         assert trainer is not None
-        return self._loader(self.train, Draws(lambda: trainer.current_epoch, self.draws_per_epoch))
+        return self._loader(
+            self.bands["train"], Draws(lambda: trainer.current_epoch, self.draws_per_epoch)
+        )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """The held-out draws."""
-        return self._loader(self.held_out, Draws(lambda: 0, self.held_out_draws))
+        return self._loader(self.bands["held-out"], Draws(lambda: 0, self.held_out_draws))
 
     def test_dataloader(self) -> DataLoader[Tensor]:
         """The held-out draws."""
         return self.val_dataloader()
-
-    def _segments(self, split: Split, cache: Cache | None) -> dict[str, SoloSegments]:
-        sample_rate, samples = wanted(self, self.seconds)
-        return {
-            name: SoloSegments(load(source, split, sample_rate, cache), samples, self.gate)
-            for name, source in self.sources.items()
-        }
 
     def _loader(self, band: RandomBand, draws: Draws) -> DataLoader[Tensor]:
         return DataLoader(
@@ -106,13 +110,19 @@ class RandomBand(Dataset[Tensor]):
 
     def __init__(self, segments: Mapping[str, SoloSegments], seed: int = 0) -> None:
         self.segments = list(segments.values())
+        self.channels = math.lcm(*(one.channels for one in self.segments))
         self.seed = seed
 
     def __getitem__(self, number: int) -> Tensor:
-        """-> (instruments, samples) full scale ±1."""
+        """-> (instruments, channels, samples) full scale ±1."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         draws = [int(torch.randint(len(s), (1,), generator=generator)) for s in self.segments]
-        return torch.stack([s[i] for s, i in zip(self.segments, draws, strict=True)])
+        return torch.stack(
+            [
+                s[i].repeat(self.channels // s.channels, 1)
+                for s, i in zip(self.segments, draws, strict=True)
+            ]
+        )
 
 
 class Draws(Sampler[int]):

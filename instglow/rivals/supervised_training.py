@@ -61,20 +61,20 @@ class SupervisedTraining(TrainingRun):
             )
 
     def training_step(self, wave: Tensor) -> Tensor:
-        """(batch, sources, samples) solos full scale ±1 -> the loss."""
+        """(batch, sources, channels, samples) solos full scale ±1 -> the loss."""
         # dropout draws from the global generator: a resumed run must drop what a whole one would
         torch.manual_seed(self.seed * 1_000_003 + self.draw_number)
-        solos = self._augmented(wave, self.draw(self.draw_number))
+        solos = self._augmented(loudest(wave), self.draw(self.draw_number))
         loss = self.network.loss(solos)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, wave: Tensor, batch_index: int) -> None:
-        """(batch, sources, samples) held-out solos; logs the mean loss and SDR in dB."""
+        """(batch, sources, channels, samples) held-out solos; logs the mean loss and SDR in dB."""
         self._evaluate("held-out", wave)
 
     def test_step(self, wave: Tensor, batch_index: int) -> None:
-        """(batch, sources, samples) held-out solos; logs the mean loss and SDR in dB."""
+        """(batch, sources, channels, samples) held-out solos; logs the mean loss and SDR in dB."""
         self._evaluate("test", wave)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -95,6 +95,7 @@ class SupervisedTraining(TrainingRun):
         return solos.unflatten(0, wave.shape[:2])
 
     def _evaluate(self, stage: str, wave: Tensor) -> None:
+        wave = loudest(wave)
         self.log_dict(
             {
                 f"{stage}/loss": self.network.loss(wave),
@@ -104,3 +105,9 @@ class SupervisedTraining(TrainingRun):
             batch_size=len(wave),
             sync_dist=True,
         )
+
+
+def loudest(wave: Tensor) -> Tensor:
+    """(..., channels, samples) -> (..., samples) of the loudest channel; a sum might cancel."""
+    index = wave.square().sum(-1).argmax(-1)
+    return wave.take_along_dim(index[..., None, None], -2).squeeze(-2)

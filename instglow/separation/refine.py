@@ -38,11 +38,11 @@ class Refinement(Protocol):
 
 
 def pooled_magnitude(spectrogram: Tensor) -> Tensor:
-    """(batch, channels, bins, frames) complex -> (batch, bins, frames) root mean square.
+    """(..., channels, bins, frames) complex -> (..., bins, frames) root mean square.
 
     Not the magnitude of a mono mix-down, where what is out of phase between channels cancels.
     """
-    return spectrogram.abs().square().mean(1).sqrt()
+    return spectrogram.abs().square().mean(-3).sqrt()
 
 
 @dataclass(frozen=True)

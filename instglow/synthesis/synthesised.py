@@ -70,7 +70,7 @@ class Rendered:
             sample_rate,
             self.synthesiser,
         )
-        return SoloFolder(str(out)).everything()
+        return SoloFolder(str(out)).recordings("train", sample_rate)
 
 
 class Sung:
@@ -107,4 +107,4 @@ class Sung:
             _SEEDS[split],
             sample_rate,
         )
-        return SoloFolder(str(out)).everything()
+        return SoloFolder(str(out)).recordings("train", sample_rate)

@@ -48,21 +48,23 @@ class Augmentation:
             raise ConfigError(f"augmentation.room is {self.room}, a share; give 0 (off) to 1 (all)")
 
     def wave(self, wave: Tensor, generator: torch.Generator, sample_rate: int = 22050) -> Tensor:
-        """(batch, samples) -> (batch, as many or fewer samples), full scale ±1.
+        """(batch, ..., samples) -> as many or fewer samples, full scale ±1.
 
         In the order of a recording: amplifier, room, then tape. Amplifier and room keep the root
-        mean square, so that `level` alone decides how levels spread.
+        mean square, so that `level` alone decides how levels spread. What is drawn for a segment is
+        that of all its channels.
 
         Args:
             wave: segments.
             generator: on the CPU.
             sample_rate: Hz; how long a room sounds depends on it.
         """
-        gain = self.level * torch.randn(len(wave), 1, generator=generator)
+        each = (len(wave), *(wave.ndim - 2) * [1])  # one draw for all channels
+        gain = self.level * torch.randn(*each, 1, generator=generator)
         # a convolution in bfloat16 would add noise at -50 dB
         with torch.autocast(wave.device.type, enabled=False):
             if self.drive:
-                lost = self.drive * torch.randn(len(wave), generator=generator).abs()
+                lost = self.drive * torch.randn(*each, generator=generator).abs()
                 wave = soft_clip(wave, lost.to(wave))
             if self.room:
                 wave = self._in_rooms(wave, generator, sample_rate)
@@ -72,21 +74,22 @@ class Augmentation:
         return wave * 10 ** (gain / 20).to(wave)
 
     def magnitude(self, magnitude: Tensor, generator: torch.Generator) -> Tensor:
-        """(batch, bins, frames) linear amplitude -> the same, through an equaliser.
+        """(batch, ..., bins, frames) -> the same, through an equaliser.
 
         Args:
-            magnitude: of segments.
+            magnitude: of segments, linear amplitude; or their complex spectrogram.
             generator: on the CPU.
         """
         if not self.equaliser:
             return magnitude
-        octave = torch.arange(magnitude.shape[1], dtype=torch.float32).add(1).log2()
+        octave = torch.arange(magnitude.shape[-2], dtype=torch.float32).add(1).log2()
         points = self.equaliser * torch.randn(
             len(magnitude), int(octave[-1]) + 2, generator=generator
         )
         below = octave.floor().long()
         curve = torch.lerp(points[:, below], points[:, below + 1], octave - below)
-        return magnitude * 10 ** (curve / 20).to(magnitude)[:, :, None]
+        gain = 10 ** (curve / 20).to(magnitude)
+        return magnitude * gain.reshape(len(gain), *(magnitude.ndim - 3) * [1], -1, 1)
 
     def _in_rooms(self, wave: Tensor, generator: torch.Generator, sample_rate: int) -> Tensor:
         chosen = torch.rand(len(wave), generator=generator) < self.room

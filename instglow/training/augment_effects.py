@@ -38,18 +38,18 @@ def soft_clip(wave: Tensor, lost: Tensor) -> Tensor:
     take it there and back without a loss.
 
     Args:
-        wave: (batch, samples).
-        lost: (batch,) dB that the highest peak of a segment loses against soft sounds, >= 0.
+        wave: (..., samples).
+        lost: (...,) dB that the highest peak of each loses against soft sounds, >= 0.
 
     Returns:
-        (batch, samples) of the root mean square that each segment had.
+        (..., samples) of the root mean square that each had.
     """
-    samples = wave.shape[1]
+    samples = wave.shape[-1]
     finer = 2 * torch.fft.irfft(torch.fft.rfft(wave), 2 * samples)
-    peak = finer.abs().amax(1, keepdim=True).clamp(min=torch.finfo(wave.dtype).tiny)
+    peak = finer.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(wave.dtype).tiny)
     bend = 10 ** (lost / 10) - 1
-    clipped = finer * (1 + bend[:, None] * (finer / peak) ** 2).rsqrt()
-    coarser = torch.fft.irfft(torch.fft.rfft(clipped)[:, : samples // 2 + 1], samples)
+    clipped = finer * (1 + bend[..., None] * (finer / peak) ** 2).rsqrt()
+    coarser = torch.fft.irfft(torch.fft.rfft(clipped)[..., : samples // 2 + 1], samples)
     return _as_loud(coarser, wave)
 
 
@@ -59,14 +59,14 @@ def reverberate(wave: Tensor, generator: torch.Generator, sample_rate: int) -> T
     Image sources in a box would be truer for the first 20 ms, and take a second for 8 segments.
 
     Args:
-        wave: (batch, samples), the direct sound; what sounds on after its end is cut.
+        wave: (batch, ..., samples), the direct sound; what sounds on after its end is cut.
         generator: on the CPU; draws the decay, the strength and the reflections.
         sample_rate: Hz.
 
     Returns:
-        (batch, samples) of the root mean square that each segment had.
+        (batch, ..., samples) of the root mean square that each channel had.
     """
-    samples = wave.shape[1]
+    samples = wave.shape[-1]
     # an even length without large factors: its transform takes a third of the time
     whole = 2 * next_fast_len(math.ceil((samples + _TAIL * sample_rate) / 2), real=True)
     length = whole - samples + 1
@@ -79,24 +79,25 @@ def reverberate(wave: Tensor, generator: torch.Generator, sample_rate: int) -> T
     tail[:, 0] = 0
     response = 10 ** (strength / 20) * nnf.normalize(tail)
     response[:, 0] = 1
-    return _as_loud(F.fftconvolve(wave, response.to(wave))[:, :samples], wave)
+    response = response.reshape(len(wave), *(wave.ndim - 2) * [1], length)
+    return _as_loud(F.fftconvolve(wave, response.to(wave))[..., :samples], wave)
 
 
 def play(wave: Tensor, speed: float, pitch: float = 0.0) -> Tensor:
     """Played faster or slower, and moved in pitch at that tempo.
 
     Args:
-        wave: (batch, samples).
+        wave: (..., samples).
         speed: semitones, below 0 slower; pitch and formants move with it.
         pitch: semitones, added to what the speed makes of them; formants move with it.
 
     Returns:
-        (batch, as many samples; fewer where it is played faster and ends early).
+        (..., as many samples; fewer where it is played faster and ends early).
     """
     ratio = nearest_ratio(speed + pitch)
     duration = float(ratio) * 2 ** (-speed / 12)  # before it is played so much faster
     source = _stretched(wave, duration) if pitch else wave
-    return resample(source, ratio.numerator, ratio.denominator)[:, : wave.shape[1]]
+    return resample(source, ratio.numerator, ratio.denominator)[..., : wave.shape[-1]]
 
 
 def nearest_ratio(semitones: float) -> Fraction:
@@ -109,7 +110,7 @@ def nearest_ratio(semitones: float) -> Fraction:
 
 
 def _stretched(wave: Tensor, duration: float) -> Tensor:
-    """(batch, samples) -> (batch, ceil(samples × duration)) of the same pitch, at the same level.
+    """(..., samples) -> (..., ceil(samples × duration)) of the same pitch, at the same level.
 
     torchaudio's vocoder lets the phases of neighbouring bins drift apart after an attack, which
     takes up to 2 dB; this is made up for.
@@ -118,10 +119,10 @@ def _stretched(wave: Tensor, duration: float) -> Tensor:
     spectrogram = _VOCODER.spectrogram(nnf.pad(wave, (0, _VOCODER.n_fft)))
     advance = torch.linspace(0, math.pi * _VOCODER.hop_length, _VOCODER.bins, device=wave.device)
     stretched = F.phase_vocoder(spectrogram, 1 / duration, advance.to(wave.dtype)[:, None])
-    longer = _VOCODER.waveform(stretched, math.ceil(wave.shape[1] * duration))
+    longer = _VOCODER.waveform(stretched, math.ceil(wave.shape[-1] * duration))
     return math.sqrt(duration) * _as_loud(longer, wave)
 
 
 def _as_loud(changed: Tensor, wave: Tensor) -> Tensor:
-    """(batch, samples) changed -> the same at the root mean square that each segment had."""
-    return nnf.normalize(changed) * wave.norm(dim=1, keepdim=True)
+    """(..., samples) changed -> the same at the root mean square that each had."""
+    return nnf.normalize(changed, dim=-1) * wave.norm(dim=-1, keepdim=True)

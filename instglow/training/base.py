@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from instglow.errors import ConfigError
 from instglow.prior import Prior
+from instglow.separation.refine import pooled_magnitude
 from instglow.training.augment import Augmentation
 
 
@@ -215,14 +216,14 @@ class PriorRun(TrainingRun):
         }
 
     def spectrogram(self, wave: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, bins, frames) complex, in full precision."""
+        """(..., samples) full scale ±1 -> (..., bins, frames) complex, in full precision."""
         with torch.autocast(wave.device.type, enabled=False):
             return self.prior.frontend.spectrogram(wave.float())
 
     def magnitude(self, wave: Tensor) -> Tensor:
-        """(batch, samples) full scale ±1 -> (batch, bins, frames), in full precision."""
-        return self.spectrogram(wave).abs()
+        """(..., channels, samples) full scale ±1 -> (..., bins, frames), in full precision."""
+        return pooled_magnitude(self.spectrogram(wave))
 
     def at_level(self, wave: Tensor) -> Tensor:
-        """(..., samples) -> the same, each segment at the level that the prior is trained at."""
+        """(..., channels, samples) -> the same, each solo at the level that the prior is for."""
         return self.prior.at_level(wave)

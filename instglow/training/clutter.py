@@ -53,15 +53,15 @@ class Clutter:
             )
 
     def __call__(self, wave: Tensor, generator: torch.Generator, sample_rate: int) -> Tensor:
-        """(batch, samples) -> as many samples of clutter, at levels relative to each segment's.
+        """(batch, ..., samples) -> (batch, samples), at levels relative to each segment's.
 
         Args:
-            wave: segments.
+            wave: segments; all their channels hear the same clutter.
             generator: on the CPU; it decides all but the scenes.
             sample_rate: Hz.
         """
         bank = _bank(self.scenes, self.seconds, self.seed, sample_rate)
-        batch, samples = wave.shape
+        batch, samples = len(wave), wave.shape[-1]
         heard = torch.zeros(batch, samples)
         moments = torch.arange(samples)
         for segment in heard:
@@ -72,7 +72,7 @@ class Clutter:
         level = torch.rand(batch, 1, generator=generator)
         gain = 10 ** ((self.quietest + (self.loudest - self.quietest) * level) / 20)
         heard *= gain / _rms(heard).clamp(min=1e-6)
-        return heard.to(wave) * _rms(wave)
+        return heard.to(wave) * _rms(wave.flatten(1))
 
 
 @cache

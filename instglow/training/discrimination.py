@@ -12,8 +12,8 @@ from torch import Tensor
 
 from instglow.data.cache import Cache
 from instglow.data.datamodule import SoloData, wanted
-from instglow.data.loading import load
-from instglow.data.segments import SoloSegments
+from instglow.data.loading import load, say
+from instglow.data.segments import spread
 from instglow.data.solo import SoloSource
 from instglow.errors import ConfigError
 from instglow.training.module import PriorTraining
@@ -63,10 +63,14 @@ class Discrimination(Callback):
                 f"{type(pl_module).__name__} on {type(data).__name__}; leave it out"
             )
         sample_rate, samples = wanted(data, data.seconds)
+        cache = Cache.named(data.cache)
         for name, source in self.others.items():
             if name != pl_module.name:
-                waves = load(source, "held-out", sample_rate, Cache.named(data.cache))
-                self._heard[name] = spread(SoloSegments(waves, samples, data.gate), self.segments)
+                loaded = load(source, ("held-out",), sample_rate, samples, data.gate, cache)
+                say(f"{name}: {note}" for note in loaded.notes)
+                found = loaded.segments["held-out"]
+                chosen = spread(len(found), self.segments)
+                self._heard[name] = torch.stack([found[number] for number in chosen])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, where it is time to."""
@@ -116,12 +120,6 @@ def measured_others(scores: dict[str, float]) -> Iterator[tuple[str, float]]:
         other = name.removeprefix("held-out-").removesuffix(f"/{BITS}")
         if name == metric(other):
             yield other, value
-
-
-def spread(segments: SoloSegments, count: int) -> Tensor:
-    """-> (at most count, samples) full scale ±1, evenly spread over all."""
-    numbers = torch.linspace(0, len(segments) - 1, min(count, len(segments))).round().int()
-    return torch.stack([segments[int(number)] for number in numbers])
 
 
 def _is_best(trainer: Trainer) -> bool:

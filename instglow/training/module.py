@@ -13,6 +13,7 @@ from torch import Tensor
 from instglow.errors import ConfigError
 from instglow.prior import ForInstruments, Prior, Trainable, can_denoise
 from instglow.registry import Registry
+from instglow.separation.refine import pooled_magnitude
 from instglow.training.augment import Augmentation
 from instglow.training.base import PriorRun
 from instglow.training.clutter import Clutter
@@ -84,14 +85,14 @@ class PriorTraining(PriorRun):
         return {**super().settings(), **started, **clutter}
 
     def training_step(self, wave: Tensor) -> Tensor:
-        """(batch, samples) or (batch, instruments, samples) full scale ±1 -> the loss."""
+        """(batch, [instruments,] channels, samples) full scale ±1 -> the loss."""
         generator = self.draw(~self.draw_number)
         solos = self.augmentation.wave(
-            self.at_level(wave).flatten(0, -2), generator, self.sample_rate
+            self.at_level(wave).flatten(0, -3), generator, self.sample_rate
         )
         spectrogram = self.augmentation.magnitude(self.spectrogram(solos), generator)
         terms = self.prior.loss(
-            spectrogram.abs().unflatten(0, wave.shape[:-1]),
+            pooled_magnitude(spectrogram).unflatten(0, wave.shape[:-2]),
             self.draw(self.draw_number, wave.device),
             self._mixture(solos, spectrogram, generator),
         )
@@ -99,32 +100,33 @@ class PriorTraining(PriorRun):
         return terms["loss"]
 
     def validation_step(self, wave: Tensor, batch_index: int) -> None:
-        """(batch, samples) held-out segments; logs the mean of each term."""
+        """(batch, [instruments,] channels, samples) held out; logs the mean of each term."""
         self._evaluate("held-out", wave, batch_index)
 
     def test_step(self, wave: Tensor, batch_index: int) -> None:
-        """(batch, samples) held-out segments; logs the mean of each term."""
+        """(batch, [instruments,] channels, samples) held out; logs the mean of each term."""
         self._evaluate("test", wave, batch_index)
 
     def terms(self, wave: Tensor, batch_index: int) -> dict[str, Tensor]:
-        """(batch, samples) segments as they are -> the loss's terms, each the batch's mean.
+        """(batch, [instruments,] channels, samples) as they are -> the batch's mean of each term.
 
         Noise and clutter are those of the batch of this number in every validation.
         """
         solos = self.at_level(wave)
         spectrogram = self.spectrogram(solos)
         mixture = self._mixture(solos, spectrogram, self.draw(~batch_index))
-        return self.prior.loss(spectrogram.abs(), self.draw(batch_index, wave.device), mixture)
+        magnitude = pooled_magnitude(spectrogram)
+        return self.prior.loss(magnitude, self.draw(batch_index, wave.device), mixture)
 
     def _mixture(
         self, solos: Tensor, spectrogram: Tensor, generator: torch.Generator
     ) -> Tensor | None:
-        """(batch, samples), (batch, bins, frames) complex of them, perhaps equalised -> the
-        magnitude of the solos in clutter; None without."""
+        """(batch, channels, samples), (batch, channels, bins, frames) complex of them, perhaps
+        equalised -> the magnitude of the solos in clutter, pooled; None without."""
         if self.clutter is None:
             return None
         around = self.clutter(solos, generator, self.sample_rate)
-        return (spectrogram + self.spectrogram(around)).abs()
+        return pooled_magnitude(spectrogram + self.spectrogram(around)[:, None])
 
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
         self.log_dict(

@@ -19,7 +19,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from instglow.audio.frontend import Frontend
-from instglow.data.solo import SoloFolder
+from instglow.data.cache import USER, Cache
+from instglow.data.loading import counted, load
+from instglow.data.segments import Gate
+from instglow.data.solo import SoloFolder, Split
 from instglow.devices import resolve, trainer_options
 from instglow.errors import ConfigError, OutputError
 from instglow.files import write_text
@@ -30,8 +33,8 @@ from instglow.training.configs import class_path, configs
 
 Fit = Callable[[list[str]], None]
 
-ORDER = "order.yaml"
-"""In the folder of a run that is not registered yet: what was asked for, as `fit` reads it."""
+RECIPE = "recipe.yaml"
+"""In the folder of a run that is not registered yet: the configuration that `fit` reads."""
 LAST = "last.ckpt"
 
 INSTRUMENTS = ("bass", "drums", "guitar", "other", "piano", "vocals")
@@ -44,8 +47,6 @@ MOST, MOST_FROM_ANOTHER = 24, 8
 RATE_FROM_ANOTHER = 5e-4
 """Learning rate that does not wipe out what the other prior knows."""
 SECONDS, BATCH, GPU_BATCH = 2.0, 8, 32
-HELD_OUT_BATCHES = 50
-"""Measured on at most, so that a large collection does not spend its minutes on that."""
 PATIENCE = 4
 """Measurements without a new best after which a run ends early."""
 TRIALS, OVERHEAD = 4, 1.35
@@ -53,7 +54,7 @@ TRIALS, OVERHEAD = 4, 1.35
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What `add-prior --data` was asked for.
 
     Args:
@@ -102,33 +103,33 @@ class Order:
         return resolve(self.device).type == "cuda"
 
 
-def train_prior(order: Order, fit: Fit) -> None:
-    """Train and register; go on with an interrupted run of the same order.
+def train_prior(request: Request, fit: Fit) -> None:
+    """Train and register; go on with an interrupted run of the same request.
 
     Args:
-        order: what was asked for.
+        request: what was asked for.
         fit: `instglow fit` with these words after it.
 
     Raises:
-        DataError: for a folder without recordings.
+        DataError: for a folder without recordings that can be used.
         PriorExists: for a name that is taken.
-        ConfigError: for an `init` that does not fit, an unfinished run of another order, or one
+        ConfigError: for an `init` that does not fit, an unfinished run of another request, or one
             that runs now.
         OutputError: where no run can be kept.
     """
-    recordings = len(list(SoloFolder(str(order.data)).everything()))
-    if not order.replace:
-        Registry.default(order.registry).require_free(
-            order.name, "pass --replace to replace it when training ends, or choose another name"
+    if not request.replace:
+        Registry.default(request.registry).require_free(
+            request.name, "pass --replace to replace it when training ends, or choose another name"
         )
-    prior = _prior(order)
-    runs = Path(RUNS) / order.name
+    prior = _prior(request)
+    recordings = _recordings(request, prior.frontend)
+    runs = Path(RUNS) / request.name
     try:
         runs.mkdir(parents=True, exist_ok=True)
         alone = FileLock(runs / ".lock", timeout=0).acquire()
     except Timeout:
         raise ConfigError(
-            f"another add-prior trains {order.name!r} in {runs} now; wait for it, or work in "
+            f"another add-prior trains {request.name!r} in {runs} now; wait for it, or work in "
             "another folder"
         ) from None
     except OSError as error:
@@ -136,42 +137,52 @@ def train_prior(order: Order, fit: Fit) -> None:
             f"cannot write {runs}: {error.strerror}; work in a folder that can be written to"
         ) from error
     with alone:
-        _run(order, prior, runs, recordings, fit)
+        _run(request, prior, runs, recordings, fit)
 
 
-def _run(order: Order, prior: Trainable, runs: Path, recordings: int, fit: Fit) -> None:
+def _recordings(request: Request, frontend: Frontend) -> str:
+    """What can be trained on and what will be held out, in words; see `load`."""
+    rate, samples = frontend.sample_rate, frontend.segment(SECONDS)
+    both: tuple[Split, ...] = ("train", "held-out")
+    source, cache = SoloFolder(str(request.data)), Cache.named(USER)
+    segments, _ = load(source, both, rate, samples, Gate(), cache)
+    train, held_out = (counted(s.recordings, s.total / rate) for s in segments.values())
+    return f"{train}, {held_out} held out"
+
+
+def _run(request: Request, prior: Trainable, runs: Path, recordings: str, fit: Fit) -> None:
     print(
-        f"training {order.name!r} on {recordings} recordings in {order.data}, some of them held "
-        "out" + (f", starting from {order.init!r}" if order.init else ""),
+        f"training {request.name!r} on {recordings}, in {request.data}"
+        + (f", starting from {request.init!r}" if request.init else ""),
         flush=True,
     )
-    folder = _unfinished(order, prior, runs)
+    folder = _unfinished(request, prior, runs)
     if folder:
         print(f"going on with {folder}", flush=True)
         resume = ["--ckpt_path", str(folder / LAST)]
     else:
-        epochs, minutes = _affordable(order, prior)
+        epochs, minutes = _affordable(request, prior)
         print(f"at most {epochs * EPOCH} steps, about {minutes:.0f} minutes", flush=True)
         folder, resume = next_number(runs), []
-        configuration = _configuration(order, prior, epochs, folder)
-        write_text(folder / ORDER, yaml.safe_dump(configuration, sort_keys=False))
-    configurations = ["--config", str(order.base), "--config", str(folder / ORDER)]
+        configuration = _configuration(request, prior, epochs, folder)
+        write_text(folder / RECIPE, yaml.safe_dump(configuration, sort_keys=False))
+    configurations = ["--config", str(request.base), "--config", str(folder / RECIPE)]
     fit([*configurations, *resume])
-    (folder / ORDER).unlink()
+    (folder / RECIPE).unlink()
 
 
-def _unfinished(order: Order, prior: Prior, runs: Path) -> Path | None:
+def _unfinished(request: Request, prior: Prior, runs: Path) -> Path | None:
     """The folder of an interrupted run that can be gone on with.
 
     Raises:
-        ConfigError: for one of another order, or one whose checkpoint is damaged.
+        ConfigError: for one of another request, or one whose checkpoint is damaged.
     """
-    for path in runs.glob(f"*/{ORDER}"):
+    for path in runs.glob(f"*/{RECIPE}"):
         if not (path.parent / LAST).is_file():
             path.unlink()  # it came to no checkpoint
             continue
         before = yaml.safe_load(path.read_text())
-        now = _configuration(order, prior, before["trainer"]["max_epochs"], path.parent)
+        now = _configuration(request, prior, before["trainer"]["max_epochs"], path.parent)
         for what, section, key in (
             ("--data", "data", "source"),
             ("--init", "model", "init"),
@@ -193,13 +204,13 @@ def _unfinished(order: Order, prior: Prior, runs: Path) -> Path | None:
     return None
 
 
-def _affordable(order: Order, prior: Trainable) -> tuple[int, float]:
+def _affordable(request: Request, prior: Trainable) -> tuple[int, float]:
     """Epochs that fit into the minutes, from the time of a few steps on this machine, and minutes
     that they will take."""
-    device = resolve(order.device)
+    device = resolve(request.device)
     prior.to(device).train()
     samples = prior.frontend.segment(SECONDS)
-    wave = 0.1 * torch.randn(GPU_BATCH if order.on_gpu else BATCH, samples, device=device)
+    wave = 0.1 * torch.randn(GPU_BATCH if request.on_gpu else BATCH, samples, device=device)
     magnitude = prior.frontend.magnitude(wave)
     started = 0.0
     for trial in range(TRIALS + 1):
@@ -209,22 +220,22 @@ def _affordable(order: Order, prior: Trainable) -> tuple[int, float]:
         loss.backward()
         loss.item()  # waits for a GPU
     each = EPOCH * OVERHEAD * (time.perf_counter() - started) / TRIALS / 60
-    most = MOST_FROM_ANOTHER if order.init else MOST
-    epochs = max(1, round(min(most, order.minutes / each)))
+    most = MOST_FROM_ANOTHER if request.init else MOST
+    epochs = max(1, round(min(most, request.minutes / each)))
     return epochs, epochs * each
 
 
-def _prior(order: Order) -> Trainable:
+def _prior(request: Request) -> Trainable:
     """The prior to start from, or one as our configuration has it, its weights random."""
-    if order.init:
-        other = Registry.default(order.looked_up).load(order.init)
+    if request.init:
+        other = Registry.default(request.looked_up).load(request.init)
         if not isinstance(other, Trainable) or isinstance(other, ForInstruments):
             raise ConfigError(
-                f"prior {order.init!r} is of the family {other.family!r}, which does not learn one "
-                "instrument from its recordings; name another as --init, or none"
+                f"prior {request.init!r} is of the family {other.family!r}, which does not learn "
+                "one instrument from its recordings; name another as --init, or none"
             )
         return other
-    described = yaml.safe_load(order.base.read_text())["model"]["prior"]
+    described = yaml.safe_load(request.base.read_text())["model"]["prior"]
     module, _, name = described["class_path"].rpartition(".")
     arguments = dict(described["init_args"])
     prior: Trainable = getattr(import_module(module), name)(
@@ -233,21 +244,21 @@ def _prior(order: Order) -> Trainable:
     return prior
 
 
-def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dict[str, Any]:
-    """The order as a configuration of `instglow fit`, on top of that of its base."""
-    batch = GPU_BATCH if order.on_gpu else BATCH
+def _configuration(request: Request, prior: Prior, epochs: int, folder: Path) -> dict[str, Any]:
+    """The request as a configuration of `instglow fit`, on top of that of its base."""
+    batch = GPU_BATCH if request.on_gpu else BATCH
     frontend = {"frontend": prior.frontend.to_dict()}
-    solos = {"folder": str(order.data.resolve())}
+    solos = {"folder": str(request.data.resolve())}
     return {
         "model": {
-            "instrument": order.name,
+            "instrument": request.name,
             "prior": {
                 "class_path": class_path(type(prior)),
                 "init_args": {**frontend, **prior.architecture},
             },
-            "init": order.init,
-            "registry": str(order.looked_up.resolve()) if order.looked_up else None,
-            **({"learning_rate": RATE_FROM_ANOTHER} if order.init else {}),
+            "init": request.init,
+            "registry": str(request.looked_up.resolve()) if request.looked_up else None,
+            **({"learning_rate": RATE_FROM_ANOTHER} if request.init else {}),
             **({} if can_denoise(prior) else {"clutter": None}),
         },
         "data": {
@@ -259,17 +270,16 @@ def _configuration(order: Order, prior: Prior, epochs: int, folder: Path) -> dic
         "trainer": {
             "max_steps": epochs * EPOCH,
             "max_epochs": epochs,  # for the progress shown
-            "limit_val_batches": HELD_OUT_BATCHES,
-            **trainer_options(resolve(order.device)),
+            **trainer_options(resolve(request.device)),
             "logger": False,
             "enable_model_summary": False,
         },
         "early_stop": {"patience": PATIENCE},
         "checkpoint": {"folder": str(folder)},
         "publish": {
-            "replace": order.replace,
-            "registry": str(order.registry.resolve()) if order.registry else None,
-            "licence": order.licence,
-            "trained_on": [{"name": t, "licence": order.licence} for t in order.trained_on],
+            "replace": request.replace,
+            "registry": str(request.registry.resolve()) if request.registry else None,
+            "licence": request.licence,
+            "trained_on": [{"name": t, "licence": request.licence} for t in request.trained_on],
         },
     }

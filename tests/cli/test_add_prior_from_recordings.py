@@ -12,11 +12,12 @@ import yaml
 from filelock import FileLock
 
 from instglow.audio.frontend import Frontend
-from instglow.cli import from_recordings, train
+from instglow.cli import train
 from instglow.cli.main import main
 from instglow.families.glow import GlowPrior
 from instglow.registry import Layer, Registry
 from instglow.rivals.families.spec_gan import SpecGANPrior
+from instglow.training import configs, recipe
 from instglow.training.module import PriorTraining
 
 RATE = 8000
@@ -28,7 +29,7 @@ def project(tmp_path, monkeypatch) -> Path:
     """A working directory with recordings, two priors, and an instrument.yaml of a tiny prior."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("INSTGLOW_PRIORS", raising=False)
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     generator = torch.Generator().manual_seed(0)
     for folder, pitch in (("solos", 0.1), ("others", 0.3)):
         (tmp_path / folder).mkdir()
@@ -43,13 +44,14 @@ def project(tmp_path, monkeypatch) -> Path:
 
     ours = tmp_path / "configs"
     ours.mkdir()
-    shutil.copy(train.configs() / "trainer.yaml", ours)
-    whole = yaml.safe_load((train.configs() / "instrument.yaml").read_text())
+    shutil.copy(configs.configs() / "trainer.yaml", ours)
+    whole = yaml.safe_load((configs.configs() / "instrument.yaml").read_text())
     arguments = {"frontend": FRONTEND.to_dict(), **tiny.architecture}
     whole["model"]["prior"]["init_args"] = arguments
     (ours / "instrument.yaml").write_text(yaml.safe_dump(whole))
-    monkeypatch.setattr(train, "configs", lambda: ours)
-    monkeypatch.setattr(from_recordings, "EPOCH", 6)
+    for module in (configs, recipe, train):
+        monkeypatch.setattr(module, "configs", lambda: ours)
+    monkeypatch.setattr(recipe, "EPOCH", 6)
     return tmp_path
 
 
@@ -75,7 +77,10 @@ def test_a_new_prior_is_trained_and_every_other_stays_byte_for_byte(project, cap
     after = digests(project / "priors")
     assert before.items() <= after.items()
     assert {path.partition("/")[0] for path in after.keys() - before.keys()} == {"violin"}
-    assert "training 'violin' on 3 recordings in solos" in capsys.readouterr().out
+    assert (
+        "training 'violin' on 2 recordings (18.0 s), 1 recording (9.0 s) held out, in solos"
+        in capsys.readouterr().out
+    )
     card = Registry.default().find("violin").require_card()
     assert card.training["steps"] == 6
     assert card.trained_on[0].name == "recordings in solos"
@@ -83,6 +88,56 @@ def test_a_new_prior_is_trained_and_every_other_stays_byte_for_byte(project, cap
     assert {path.name for path in (project / "runs" / "violin" / "1").iterdir()} == {
         *("best.ckpt", "last.ckpt", "config.yaml")
     }
+
+
+def write(path: Path, wave: torch.Tensor) -> None:
+    """(samples,) or (samples, channels) full scale ±1; nothing at all is a broken file."""
+    path.parent.mkdir(exist_ok=True)
+    if len(wave):
+        soundfile.write(path, wave.numpy(), RATE, subtype="FLOAT")
+    else:
+        path.touch()
+
+
+def noise(seconds: float, seed: int = 0) -> torch.Tensor:
+    return 0.1 * torch.randn(int(seconds * RATE), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        ([15], "1 recording (13.0 s), 1 recording (2.0 s) held out"),
+        (20 * [1], "18 recordings (18.0 s), 2 recordings (2.0 s) held out"),
+    ],
+    ids=["one of 15 s", "twenty of 1 s"],
+)
+def test_a_lone_recording_and_short_ones_train(project, capsys, seconds, said):
+    for number, one in enumerate(seconds):
+        write(project / "hits" / f"{number:02}.wav", noise(one, number))
+    assert add("--data", "hits") == 0
+    out, err = capsys.readouterr()
+    assert f"training 'violin' on {said}, in hits" in out
+    assert "left out" not in err
+    assert (project / "priors" / "violin" / "card.yaml").is_file()
+
+
+def test_what_cannot_be_used_is_said_once_and_opposite_channels_train(project, capsys):
+    write(project / "mixed" / "a.wav", torch.stack([noise(5), -noise(5)], 1))
+    write(project / "mixed" / "b.wav", noise(4, 1))
+    write(project / "mixed" / "c copy.wav", noise(4, 1))
+    write(project / "mixed" / "y silent.wav", torch.zeros(3 * RATE, 2))
+    write(project / "mixed" / "z broken.wav", torch.zeros(0))
+    assert add("--data", "mixed") == 0
+    out, err = capsys.readouterr()
+    assert "on 1 recording (5.0 s), 1 recording (4.0 s) held out, in mixed" in out
+    said = [line.replace(str(project / "mixed") + "/", "") for line in err.splitlines()]
+    assert [line for line in said if line.startswith("instglow:")] == [
+        "instglow: left out 1 recording (4.0 s): the same sound twice (c copy.wav is b.wav)",
+        "instglow: left out 1 recording (3.0 s): silent, below -60 dBFS (y silent.wav)",
+        "instglow: left out 1 recording: z broken.wav: empty (0 bytes); copy or export it again",
+        "instglow: 3 of 5 recordings are left out; 1 recording (5.0 s) to train on and "
+        "1 recording (4.0 s) held out",
+    ]
 
 
 def test_one_that_is_registered_is_refused_before_training_and_replaced_on_request(project, capsys):
@@ -130,7 +185,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(project, monkeypatch, 
             raise KeyboardInterrupt
         return original(self, wave)
 
-    monkeypatch.setattr(from_recordings, "_affordable", lambda order, prior: (2, 0.1))
+    monkeypatch.setattr(recipe, "_affordable", lambda request, prior: (2, 0.1))
     assert add("--data", "solos", "--registry", "whole") == 0
     (project / "runs" / "violin" / "1").rename(project / "whole-run")
     monkeypatch.setattr(PriorTraining, "training_step", interrupted)
@@ -163,7 +218,7 @@ def test_a_damaged_checkpoint_is_named_and_a_run_without_one_starts_anew(
 
         patch.setattr(PriorTraining, "training_step", interrupted)
         assert add("--data", "solos") == 130
-    assert (run / "order.yaml").is_file()
+    assert (run / "recipe.yaml").is_file()
     (run / "last.ckpt").write_bytes(b"torn")
     capsys.readouterr()
     assert add("--data", "solos") == 2
@@ -171,7 +226,7 @@ def test_a_damaged_checkpoint_is_named_and_a_run_without_one_starts_anew(
     (run / "last.ckpt").unlink()
     assert add("--data", "solos") == 0
     assert (project / "priors" / "violin" / "card.yaml").is_file()
-    assert not list(project.glob("runs/violin/*/order.yaml"))
+    assert not list(project.glob("runs/violin/*/recipe.yaml"))
 
 
 def test_clutter_is_left_out_for_a_prior_that_denoises_nothing(project):
@@ -204,6 +259,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(project, capsys):
     [
         (("--data", "nowhere"), "no folder 'nowhere'"),
         (("--data", "priors"), "no recordings in 'priors'"),
+        (("--data", "silence"), "left out: 2 recordings (2.0 s): silent, below -60 dBFS ("),
         (
             ("--data", "solos", "--init", "viola-gan"),
             "does not learn one instrument",
@@ -220,6 +276,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused(project, capsys):
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(project, capsys, options, reason):
+    for number in range(2):
+        write(project / "silence" / f"{number}.wav", torch.zeros(RATE))
     assert add(*options) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1

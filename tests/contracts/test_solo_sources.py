@@ -14,6 +14,7 @@ from instglow.data.cache import Cache
 from instglow.data.loading import load
 from instglow.data.musdb import STEMS, MusdbStem
 from instglow.data.recording import Recording
+from instglow.data.segments import Gate, SoloSegments
 from instglow.data.slakh import SlakhInstrument
 from instglow.data.solo import SoloFolder, SoloSource
 from instglow.data.stems import MultitrackStem
@@ -24,9 +25,9 @@ VALIDATION = ("Actions - One Minute Smile", "Clara Berry And Wooldog - Waltz For
 
 
 def write(path, level):
-    """Stereo; its mean over the channels is the level."""
+    """Stereo, panned and of opposite sign; the root mean square of its channels is the level."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    wave = torch.tensor([1.5 * level, 0.5 * level]).repeat(SAMPLES[RATE], 1)
+    wave = torch.tensor([1.4 * level, -0.2 * level]).repeat(SAMPLES[RATE], 1)
     soundfile.write(path, wave.numpy(), RATE, subtype="PCM_24")
 
 
@@ -109,10 +110,13 @@ def made(request, tmp_path, monkeypatch):
     return build(tmp_path / "data", *extra)
 
 
-def levels(waves):
-    """(samples,) full scale ±1 or int16 -> hundredths, in the middle: the ends ring."""
-    scales = {torch.float32: 1, torch.int16: 32767}
-    return [round(100 * float((w / scales[w.dtype])[500:-500].mean())) for w in waves]
+def levels(segments: SoloSegments) -> list[int]:
+    """Hundredths, in the middle of each recording: the ends ring."""
+    return [round(100 * float(w[0, 500:-500].float().mean()) / 32767) for w in segments.waves]
+
+
+def loaded(source, cache=None):
+    return load(source, ("train", "held-out"), TO_RATE, 1000, Gate(), cache)
 
 
 def test_a_configuration_can_name_it(made):
@@ -131,23 +135,19 @@ def test_a_configuration_can_name_it(made):
 
 
 @pytest.mark.parametrize("rate", [RATE, TO_RATE])
-def test_all_become_mono_at_the_rate(made, rate):
+def test_all_are_decoded_at_the_rate(made, rate):
     for split in ("train", "held-out"):
         for recording in made[0].recordings(split, rate):
-            wave = recording.wave(rate)
-            assert wave.shape == (SAMPLES[rate],)
-            assert wave.dtype == torch.float32
-            middle = wave[500:-500]
+            wave = recording.decoded(rate).wave
+            assert wave.shape == (1, SAMPLES[rate])
+            middle = wave[0, 500:-500] / 32767
             level = (100 * middle.mean()).round() / 100
             torch.testing.assert_close(middle, level.expand(len(middle)), atol=1e-4, rtol=0)
 
 
 def test_splits_share_nothing_and_leave_nothing_out(made):
     source, held_out, count = made
-    found = {
-        split: levels(r.wave(TO_RATE) for r in source.recordings(split, TO_RATE))
-        for split in ("train", "held-out")
-    }
+    found = {split: levels(segments) for split, segments in loaded(source).segments.items()}
     assert set(found["held-out"]) == held_out
     assert sorted(found["train"] + found["held-out"]) == list(range(1, count + 1))
 
@@ -171,20 +171,20 @@ def test_nothing_is_decoded_before_it_is_asked_for(made, monkeypatch):
 
 def test_the_cache_gives_what_decoding_gives(made, tmp_path):
     cache = Cache(tmp_path / "cache")
+    plain, first, second = (loaded(made[0], one).segments for one in (None, cache, cache))
     for split in ("train", "held-out"):
-        plain, first, second = (load(made[0], split, TO_RATE, c) for c in (None, cache, cache))
-        for one, kept, again in zip(plain, first, second, strict=True):
-            assert torch.equal(one, kept)
-            assert torch.equal(one, again)
+        for waves in zip(*(found[split].waves for found in (plain, first, second)), strict=True):
+            assert torch.equal(waves[0], waves[1])
+            assert torch.equal(waves[0], waves[2])
 
 
-def test_a_broken_recording_is_left_out_by_name(made, capsys):
-    source = made[0]
+def test_a_broken_recording_is_left_out_by_name(made):
+    source, _, count = made
     if isinstance(source, synthesised.Rendered | synthesised.Sung):
         pytest.skip("makes its recordings again")
-    first, *others = source.recordings("train", TO_RATE)
+    first = next(iter(source.recordings("train", TO_RATE)))
     first.files[0].write_bytes(b"")
-    assert levels(load(source, "train", TO_RATE, None)) == levels(r.wave(TO_RATE) for r in others)
-    said, count = capsys.readouterr().err.splitlines()
+    segments, (said, total) = loaded(source)
+    assert 1 not in levels(segments["train"]) + levels(segments["held-out"])
     assert first.files[0].name in said
-    assert count == f"instglow: 1 of {len(others) + 1} recordings (train) are left out"
+    assert total.startswith(f"1 of {count} recordings are left out")

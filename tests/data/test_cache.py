@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
@@ -14,7 +15,8 @@ import torch
 
 from instglow.audio.io import read
 from instglow.data.cache import Cache
-from instglow.data.recording import Recording
+from instglow.data.recording import Decoded, Recording
+from instglow.data.segments import levels
 from instglow.errors import AudioError
 
 RATE = 8000
@@ -74,20 +76,19 @@ def decoded(log: Path) -> list[str]:
 
 
 def entries(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.npy"))
+    return sorted(path.with_suffix(".npy") for path in folder.rglob("*.json"))
 
 
-def is_recording(wave: torch.Tensor, seed: int) -> bool:
-    return wave.dtype == torch.int16 and torch.equal(
-        wave, (noise(seed) * 32767).round().to(torch.int16)
-    )
+def is_recording(decoded: Decoded, seed: int) -> bool:
+    expected = Decoded.of(noise(seed))
+    return torch.equal(decoded.wave, expected.wave) and decoded.digest == expected.digest
 
 
 def test_what_was_decoded_once_is_not_decoded_again(folder, recordings, log):
     for _ in range(2):
         cache = Cache(folder)
-        waves = [cache.fetch(recording, RATE) for recording in recordings]
-        assert all(is_recording(wave, seed) for seed, wave in enumerate(waves))
+        found = [cache.fetch(recording, RATE) for recording in recordings]
+        assert all(is_recording(one, seed) for seed, one in enumerate(found))
         assert cache.trouble is None
     assert decoded(log) == ["0.wav", "1.wav", "2.wav"]
 
@@ -95,22 +96,56 @@ def test_what_was_decoded_once_is_not_decoded_again(folder, recordings, log):
 def test_rates_and_stems_of_one_file_are_entries_of_their_own(folder, recordings, log):
     cache = Cache(folder)
     for recording in (recordings[0], replace(recordings[0], stem="bass")):
-        assert len(cache.fetch(recording, RATE)) == 4000
-        assert len(cache.fetch(recording, RATE // 2)) == 2000
+        assert cache.fetch(recording, RATE).wave.shape == (1, 4000)
+        assert cache.fetch(recording, RATE // 2).wave.shape == (1, 2000)
     assert len(decoded(log)) == len(entries(folder)) == 4
 
 
-def test_parts_of_a_recording_share_its_entry(folder, recordings, log):
-    cache = Cache(folder)
-    whole = cache.fetch(recordings[0], RATE)
-    parts = [cache.fetch(replace(recordings[0], tenths=t), RATE) for t in ((0, 9), (9, 10))]
-    assert [len(part) for part in parts] == [3600, 400]
-    assert torch.equal(torch.cat(parts), whole)
+def test_channels_that_differ_are_kept(folder, tmp_path, log):
+    wave = torch.stack([noise(0), noise(1)])
+    soundfile.write(tmp_path / "stereo.wav", wave.T.numpy(), RATE, subtype="FLOAT")
+    recording = logged(tmp_path / "stereo.wav", log)
+    for _ in range(2):
+        assert torch.equal(Cache(folder).fetch(recording, RATE).wave, Decoded.of(wave).wave)
+    assert len(decoded(log)) == 1
+
+
+def test_levels_are_measured_once(folder, recordings, monkeypatch):
+    decoded, others = (Cache(folder).fetch(one, RATE) for one in recordings[:2])
+    measured = Cache(folder).levels(decoded, 100)
+    assert torch.equal(measured, levels(decoded.wave, 100))
+    monkeypatch.setattr("instglow.data.cache.levels", lambda *_: torch.tensor([9.0]))
+    assert torch.equal(Cache(folder).levels(decoded, 100), measured)
+    for other in (Cache(folder).levels(others, 100), Cache(folder).levels(decoded, 200)):
+        assert other.tolist() == [9.0]
+    for path in folder.rglob("*-100.npy"):
+        path.write_bytes(path.read_bytes()[:50])
+    assert Cache(folder).levels(decoded, 100).tolist() == [9.0]
+
+
+def test_a_later_run_reads_a_sample_of_a_long_entry(folder, tmp_path, log, monkeypatch):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, noise(0, 50 * RATE).numpy(), RATE)
+    Cache(folder).fetch(logged(path, log), RATE)
+    read, digest = [], hashlib.sha256
+    monkeypatch.setattr(
+        hashlib, "sha256", lambda content: read.append(len(content)) or digest(content)
+    )
+    Cache(folder).fetch(logged(path, log), RATE)
+    assert sum(read) < 0.1 * path.stat().st_size
     assert len(decoded(log)) == 1
 
 
 def cut_to(size, path):
     os.truncate(path, size)
+
+
+def torn(path):
+    """As a power cut leaves it: the right size and time, but the last pages were never written."""
+    status = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + bytes(len(content) - 4096))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def flip(where, path):
@@ -124,6 +159,7 @@ def flip(where, path):
     [
         *(partial(cut_to, size) for size in (0, 1, 100, 128, 7000, 8126)),
         *(partial(flip, where) for where in (3, 70, 128, -1)),
+        torn,
         Path.unlink,
         lambda path: path.with_suffix(".json").unlink(),
         lambda path: path.with_suffix(".json").write_text("{"),
@@ -166,9 +202,9 @@ def test_the_entry_is_an_npy_file_with_a_note(folder, recordings):
     np = pytest.importorskip("numpy")
     Cache(folder).fetch(recordings[2], RATE)
     (entry,) = entries(folder)
-    assert is_recording(torch.from_numpy(np.load(entry)), 2)
     note = json.loads(entry.with_suffix(".json").read_text())
-    assert note["files"][0]["path"] == str(recordings[2].files[0].resolve())
+    assert is_recording(Decoded(torch.from_numpy(np.load(entry)), note["digest"]), 2)
+    assert note["source"]["files"][0]["path"] == str(recordings[2].files[0].resolve())
 
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -87,7 +87,7 @@ def musdb18(tmp_path_factory):
 
 
 def waves(source, split):
-    return [recording.wave(22050) for recording in source.recordings(split, 22050)]
+    return [recording.decoded(22050).wave / 32767 for recording in source.recordings(split, 22050)]
 
 
 def test_the_stem_of_every_song_by_musdbs_split(musdb_hq):
@@ -95,8 +95,10 @@ def test_the_stem_of_every_song_by_musdbs_split(musdb_hq):
     train, held_out = waves(source, "train"), waves(source, "held-out")
     assert (len(train), len(held_out)) == (2, 1)
     for wave in train + held_out:
-        assert wave.shape == (22050,)
-        torch.testing.assert_close(wave[5000:17000], torch.full((12000,), 0.3), atol=1e-3, rtol=0)
+        assert wave.shape == (1, 22050)
+        torch.testing.assert_close(
+            wave[0, 5000:17000], torch.full((12000,), 0.3), atol=1e-3, rtol=0
+        )
 
 
 @pytest.mark.usefixtures("reader")
@@ -108,7 +110,9 @@ def test_the_stem_of_a_file_of_streams(musdb18, tmp_path):
     source = MusdbStem(str(tmp_path), "other")
     (train,), (held_out,) = (source.recordings(split, RATE) for split in ("train", "held-out"))
     assert train.files[0].stem < held_out.files[0].stem
-    assert loudest(train.wave(RATE)[RATE // 2 : RATE * 3 // 2].numpy()) == {TONES["other"]}
+    assert loudest(train.decoded(RATE).wave[0, RATE // 2 : RATE * 3 // 2].numpy()) == {
+        TONES["other"]
+    }
 
 
 def test_an_incomplete_musdb_says_which_split_has_no_song(musdb_hq):

@@ -1,54 +1,87 @@
 import pytest
-import soundfile
 import torch
 
 from instglow.data.datamodule import EpochSampler
-from instglow.data.segments import Gate, SoloSegments
-from instglow.data.solo import SoloFolder
-from instglow.errors import DataError
+from instglow.data.recording import Decoded
+from instglow.data.segments import Gate, Solo, SoloSegments, levels, spread
 
 
-def noise(samples: int, gain: float = 0.1) -> torch.Tensor:
-    return gain * torch.randn(samples, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
+def noise(samples: int, gain: float = 0.1, channels: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return gain * torch.randn(channels, samples, generator=generator).clamp(-3, 3)
+
+
+def segments_of(*waves: torch.Tensor, gate: Gate = Gate()) -> SoloSegments:  # noqa: B008 - frozen
+    return SoloSegments([Solo.of(Decoded.of(wave).wave, 100, gate) for wave in waves], 100)
 
 
 def test_silence_is_left_out():
-    wave = torch.cat([noise(1000), torch.zeros(1000), noise(1000)])
-    segments = SoloSegments([wave], 100, Gate())
+    wave = torch.cat([noise(1000), torch.zeros(1, 1000), noise(1000)], 1)
+    segments = segments_of(wave)
     kept = torch.stack([segments[index] for index in range(len(segments))])
-    assert kept.square().mean(1).min() > 1e-4
+    assert kept.square().mean((1, 2)).min() > 1e-4
     assert 36 <= len(segments) <= 40
-    assert len(SoloSegments([noise(3000)], 100, Gate())) == 59
+    assert len(segments_of(noise(3000))) == 59
 
 
 def test_what_is_quiet_beside_the_rest_of_its_recording_is_silent():
-    wave = torch.cat([noise(1000), noise(1000, 0.1 * 10 ** (-50 / 20))])
+    wave = torch.cat([noise(1000), noise(1000, 0.1 * 10 ** (-50 / 20))], 1)
     near, far = (
-        len(SoloSegments([wave], 100, Gate(below_loudest=below, floor=-90))) for below in (40, 60)
+        len(segments_of(wave, gate=Gate(below_loudest=below, floor=-90))) for below in (40, 60)
     )
     assert near < far == 39
 
 
-def test_a_segment_is_the_recording_to_16_bits():
-    wave = noise(1000)
-    segments = SoloSegments([wave], 100, Gate())
-    torch.testing.assert_close(segments[3], wave[150:250], atol=2e-5, rtol=0)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("length", [1, 99, 100, 149, 150, 1033])
+def test_levels_are_the_root_mean_square_of_each_segment(length, channels):
+    wave = Decoded.of(noise(length, channels=channels)).wave
+    windows = wave.float().div(32767).unfold(1, min(length, 100), 50)
+    expected = 10 * windows.square().mean((0, 2)).log10()
+    torch.testing.assert_close(levels(wave, 100), expected, atol=1e-3, rtol=0)
+    assert levels(torch.zeros_like(wave), 100).max() < -190
 
 
-def test_a_recording_of_16_bits_gives_the_same_segments_and_is_not_copied():
-    wave = torch.cat([noise(1000), noise(1000, 1e-4), noise(1000)])
-    sixteen = (wave * 32767).round().to(torch.int16)
-    ours, theirs = SoloSegments([wave], 100, Gate()), SoloSegments([sixteen], 100, Gate())
-    assert theirs.recordings[0].data_ptr() == sixteen.data_ptr()
-    assert len(ours) == len(theirs) < 59
-    for index in range(len(ours)):
-        assert torch.equal(ours[index], theirs[index])
+def test_a_segment_is_the_recording_to_16_bits_which_is_not_copied():
+    wave = noise(1000, channels=2)
+    kept = Decoded.of(wave).wave
+    segments = SoloSegments([Solo.of(kept, 100, Gate())], 100)
+    torch.testing.assert_close(segments[3], wave[:, 150:250], atol=2e-5, rtol=0)
+    assert segments.waves[0].data_ptr() == kept.data_ptr()
 
 
-@pytest.mark.parametrize("recordings", [[], [torch.zeros(1000)], [torch.ones(50)]])
-def test_nothing_to_train_on_is_said(recordings):
-    with pytest.raises(DataError, match=f"{len(recordings)} recordings.*needs 100"):
-        SoloSegments(recordings, 100, Gate())
+def test_recordings_of_other_channels_become_segments_of_as_many_at_the_same_power():
+    mono, stereo = noise(1000), noise(1000, channels=2)
+    both = segments_of(mono, stereo)
+    for index, alone in enumerate((segments_of(mono), segments_of(stereo))):
+        segment = both[index * len(alone)]
+        assert segment.shape == (2, 100)
+        torch.testing.assert_close(segment.square().mean(), alone[0].square().mean())
+
+
+@pytest.mark.parametrize("lengths", [(30, 40, 20, 60), (30,)])
+def test_recordings_shorter_than_a_segment_are_joined_and_repeated(lengths):
+    waves = [noise(length, channels=1 + index % 2) for index, length in enumerate(lengths)]
+    segments = segments_of(*waves)
+    most = max(len(wave) for wave in waves)
+    joined = torch.cat([wave.expand(most, -1) for wave in waves], 1).repeat(1, 4)
+    for index in range(len(segments)):
+        torch.testing.assert_close(
+            segments[index], joined[:, 50 * index : 50 * index + 100], atol=2e-5, rtol=0
+        )
+    assert len(segments) == (2 if len(lengths) > 1 else 1)
+    assert (segments.recordings, segments.total) == (len(lengths), sum(lengths))
+
+
+def test_a_short_recording_that_is_silent_is_none():
+    assert len(segments_of(torch.zeros(1, 50))) == 0
+    assert len(segments_of(torch.zeros(1, 50), noise(50))) == 1
+
+
+def test_a_spread_sample_reaches_from_the_first_to_the_last():
+    assert spread(36000, 400) == [45 + 90 * number for number in range(400)]
+    assert spread(3, 400) == [0, 1, 2]
+    assert spread(0, 400) == []
 
 
 def test_an_epoch_is_decided_by_seed_and_number():
@@ -61,41 +94,3 @@ def test_an_epoch_is_decided_by_seed_and_number():
     # without replacement until all were drawn
     assert sorted(list(sampler)[:10]) == list(range(10))
     assert set(EpochSampler(range(10), lambda: 0)) == set(range(10))
-
-
-def folder_of(tmp_path, count: int, rate: int = 8000) -> SoloFolder:
-    for number in range(count):
-        wave = torch.full((rate, 2), (number + 1) / 100).numpy()
-        soundfile.write(tmp_path / f"{number:02}.wav", wave, rate, subtype="FLOAT")
-    return SoloFolder(str(tmp_path))
-
-
-@pytest.mark.parametrize(("count", "held_out"), [(2, 1), (9, 1), (10, 1), (25, 2)])
-def test_every_tenth_recording_is_held_out_and_none_is_in_both(tmp_path, count, held_out):
-    source = folder_of(tmp_path, count)
-    levels = {
-        split: [round(100 * float(r.wave(8000).mean())) for r in source.recordings(split, 8000)]
-        for split in ("train", "held-out")
-    }
-    assert len(levels["held-out"]) == held_out
-    assert sorted(levels["train"] + levels["held-out"]) == list(range(1, count + 1))
-
-
-def test_a_lone_recording_is_divided(tmp_path):
-    source = folder_of(tmp_path, 1)
-    (train,), (held_out,) = (list(source.recordings(s, 8000)) for s in ("train", "held-out"))
-    assert (len(train.wave(8000)), len(held_out.wave(8000))) == (7200, 800)
-
-
-def test_recordings_come_mono_at_the_rate_asked_for(tmp_path):
-    (recording,) = folder_of(tmp_path, 2).recordings("held-out", 4000)
-    wave = recording.wave(4000)
-    assert wave.shape == (4000,)
-    torch.testing.assert_close(wave[1000:3000], torch.full((2000,), 0.02), atol=1e-4, rtol=0)
-
-
-def test_a_missing_folder_and_an_empty_one_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"no folder '.*nowhere'.*--data.source.folder"):
-        list(SoloFolder(str(tmp_path / "nowhere")).recordings("train", 8000))
-    with pytest.raises(DataError, match="no recordings in"):
-        list(SoloFolder(str(tmp_path)).recordings("train", 8000))

@@ -58,14 +58,15 @@ def glow(level: float = 0.1) -> GlowPrior:
 
 
 def noise(segments: int, samples: int, gain: float = 0.1, seed: int = 0) -> torch.Tensor:
+    """(segments, 1, samples)."""
     generator = torch.Generator().manual_seed(seed)
-    return gain * torch.randn(segments, samples, generator=generator).clamp(-3, 3)
+    return gain * torch.randn(segments, 1, samples, generator=generator).clamp(-3, 3)
 
 
 def takes(**waves: list[torch.Tensor]) -> list[Take]:
-    """One for each wave (samples,) of each instrument."""
+    """One for each wave (channels, samples) of each instrument."""
     return [
-        Take((name,), lambda name=name, wave=wave: ({name: wave[None]}, RATE))
+        Take((name,), lambda name=name, wave=wave: ({name: wave}, RATE))
         for name, found in waves.items()
         for wave in found
     ]
@@ -73,14 +74,14 @@ def takes(**waves: list[torch.Tensor]) -> list[Take]:
 
 def test_a_gaussians_bits_are_those_of_the_closed_form():
     wave = noise(3, 400)
-    magnitude = FRONTEND.magnitude(wave).double().numpy()
+    magnitude = FRONTEND.magnitude(wave[:, 0]).double().numpy()
     nats = -scipy.stats.norm.logpdf(magnitude, 0.4, 0.7)
     expected = torch.from_numpy(nats.mean((1, 2)) / math.log(2)).float()
     torch.testing.assert_close(bits_per_dim(Gaussian(0.4, 0.7), wave), expected)
 
 
 def test_a_narrow_density_has_negative_bits():
-    silence = torch.zeros(1, 400)
+    silence = torch.zeros(1, 1, 400)
     bits = bits_per_dim(Gaussian(0.0, 0.001), silence)
     torch.testing.assert_close(bits, torch.log2(torch.tensor([0.001 * math.sqrt(2 * math.pi)])))
     assert bits < 0
@@ -94,7 +95,7 @@ def test_the_bits_rise_by_a_gain_that_the_prior_expects():
 
 def test_segments_are_measured_at_the_priors_level():
     wave = noise(2, 400)
-    levelled = 0.25 * wave / wave.square().mean(1, keepdim=True).sqrt()
+    levelled = 0.25 * wave / wave.square().mean(-1, keepdim=True).sqrt()
     expected = bits_per_dim(Gaussian(0.4, 0.7), levelled)
     for gain in (0.01, 1.0, 7.0):
         found = bits_per_dim(Gaussian(0.4, 0.7, level=0.25), gain * wave)
@@ -148,7 +149,7 @@ def test_a_tie_is_not_discriminative_and_the_widest_gap_comes_first():
 
 
 def test_quartiles_are_numpys():
-    values = noise(1, 11)[0].tolist()
+    values = noise(1, 11)[0, 0].tolist()
     table = LikelihoodTable({"bass": {"bass": values}})
     assert table.quartiles("bass", "bass") == pytest.approx(
         tuple(scipy.stats.scoreatpercentile(values, [25, 75]))
@@ -158,20 +159,20 @@ def test_quartiles_are_numpys():
 
 def test_silence_is_not_measured():
     (loud,) = noise(1, 4000)
-    half = torch.cat([loud, torch.zeros(4000)])
-    solos = SoloSet("some", takes(bass=[half], drums=[torch.zeros(8000)]), {})
+    half = torch.cat([loud, torch.zeros(1, 4000)], 1)
+    solos = SoloSet("some", takes(bass=[half], drums=[torch.zeros(1, 8000)]), {})
     table = measure({"bass": Gaussian(0.4, 0.7)}, solos, seconds=0.05, segments=0)
     assert table.instruments == ["bass"]
     # windows overlap by half; one at most straddles the border
     samples = Gaussian(0.4, 0.7).frontend.segment(0.05)
     assert 4000 // (samples // 2) - 1 <= len(table.values["bass"]["bass"])
     assert len(table.values["bass"]["bass"]) <= 4000 // (samples // 2) + 1
-    quiet = bits_per_dim(Gaussian(0.4, 0.7), torch.zeros(1, samples))
+    quiet = bits_per_dim(Gaussian(0.4, 0.7), torch.zeros(1, 1, samples))
     assert max(abs(value - float(quiet)) for value in table.values["bass"]["bass"]) > 1e-3
 
 
 def test_nothing_to_measure_is_said():
-    solos = SoloSet("some", takes(drums=[torch.zeros(8000)]), {})
+    solos = SoloSet("some", takes(drums=[torch.zeros(1, 8000)]), {})
     with pytest.raises(DataError, match="no segment to measure in some: of 1 recordings none"):
         measure({"bass": Gaussian(0.4, 0.7)}, solos)
 
@@ -215,12 +216,12 @@ def test_recordings_give_alike_and_others_make_up_for_short_ones(segments):
 def test_segments_of_a_recording_are_different_and_spread_over_it():
     wave = torch.linspace(0.1, 0.9, 8000)
     few = cut(wave[None], RATE, RATE, 100, 5, Gate())
-    middles = few.mean(1)
+    middles = few.mean((1, 2))
     assert (middles.diff() > 0.1).all()
     assert abs(float(middles.mean()) - 0.5) < 0.02
     every = cut(wave[None], RATE, RATE, 100, 10**9, Gate())
-    assert len(every) == len(every.mean(1).unique()) == 159
-    assert cut(wave[None, :99], RATE, RATE, 100, 5, Gate()).shape == (0, 100)
+    assert len(every) == len(every.mean((1, 2)).unique()) == 159
+    assert cut(wave[None, :99], RATE, RATE, 100, 5, Gate()).shape == (0, 1, 100)
 
 
 SOLOS = ("bass/1.wav", "bass/more/2.wav", "drums/1.wav")
@@ -243,7 +244,7 @@ SOLOS = ("bass/1.wav", "bass/more/2.wav", "drums/1.wav")
 def test_solos_and_songs_are_told_apart(tmp_path, files, instruments, expected):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(tmp_path / file, noise(1, 400)[0].numpy(), RATE)
+        soundfile.write(tmp_path / file, noise(1, 400)[0, 0].numpy(), RATE)
     found = open_solos(tmp_path, instruments)
     folders = {file.split("/")[0] for file in files}
     assert set(found.instruments) == ({"bass", "drums"} if expected == "stems" else folders)
@@ -265,7 +266,7 @@ def test_a_folder_of_nothing_is_refused(tmp_path):
 
 def table_of(priors: int) -> LikelihoodTable:
     names = [f"prior{number}" for number in range(priors)]
-    values = {name: noise(1, 9, seed=seed)[0].tolist() for seed, name in enumerate(names)}
+    values = {name: noise(1, 9, seed=seed)[0, 0].tolist() for seed, name in enumerate(names)}
     return LikelihoodTable({name: dict(values) for name in names})
 
 
@@ -292,6 +293,6 @@ def test_a_plot_is_written_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "new" / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["plot.png"]
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(OutputError, match=r"cannot write .*taken\.png: .*; name another place"):
+    with pytest.raises(OutputError, match=r"cannot write .*taken\.png"):
         write_boxplot(table_of(1), tmp_path / "taken.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "taken.png"]

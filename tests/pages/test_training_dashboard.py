@@ -199,8 +199,8 @@ def test_throughput_counts_segments_and_their_audio(monkeypatch):
     dashboard.on_train_epoch_start(trainer, module)
     for taken in (1.0, 3.0):
         now[0] += taken
-        dashboard.on_train_batch_end(trainer, module, None, torch.zeros(4, 3, 16000), 0)
-    # two processes, four items of three solos of 2 s each; two batches in 4 s
+        dashboard.on_train_batch_end(trainer, module, None, torch.zeros(4, 3, 2, 16000), 0)
+    # two processes, four items of three stereo solos of 2 s each; two batches in 4 s
     assert logged["throughput/segments_per_second"] == 2 * (2 * 4 * 3) / 4
     assert logged["throughput/audio_hours_per_hour"] == 2 * (2 * 4 * 3) * 2 / 4
 
@@ -227,7 +227,7 @@ def test_reconstructions_lie_beside_held_out_segments(shown):
         waves = [torch.tensor(soundfile.read(path)[0]).float() for path in group]
         held_out = next(iter(shown_data(shown).val_dataloader()))
         for wave, segment in ((waves[0], held_out[0]), (waves[2], held_out[-1])):
-            level = segment / segment.square().mean().sqrt() * 0.1
+            level = segment[0] / segment.square().mean().sqrt() * 0.1
             torch.testing.assert_close(wave, level[: len(wave)], rtol=0, atol=1e-4)
         # a flow loses nothing but the highest bin
         for original, copy in (waves[:2], waves[2:]):

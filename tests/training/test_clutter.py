@@ -89,17 +89,17 @@ def with_denoiser() -> GlowPrior:
 
 def test_a_run_measures_the_same_clutter_every_time():
     module = training(clutter=Clutter(**FEW), prior=with_denoiser()).eval()
-    wave = 0.1 * torch.randn(4, 2000)
+    wave = 0.1 * torch.randn(4, 2, 2000)
     with torch.no_grad():
         first, again, other = (module.terms(wave, batch)["denoising"] for batch in (3, 3, 4))
     assert first == again != other
 
 
 def test_a_mixture_is_the_equalised_solo_and_what_is_around_it():
-    wave = 0.1 * torch.randn(2, 2000)
+    wave = 0.1 * torch.randn(2, 1, 2000)
     faint = training(clutter=Clutter(quietest=-90, loudest=-90, **FEW), prior=with_denoiser())
     spectrogram = 0.5 * faint.spectrogram(wave)  # as through an equaliser
-    magnitude = spectrogram.abs()
+    magnitude = spectrogram.abs()[:, 0]
     torch.testing.assert_close(
         faint._mixture(wave, spectrogram, draws()), magnitude, atol=1e-3, rtol=0
     )

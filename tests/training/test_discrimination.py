@@ -11,7 +11,7 @@ from instglow.registry.layer import Layer
 from instglow.registry.model_card import confusion
 from instglow.training.averaging import WeightAverage
 from instglow.training.callbacks import Checkpoints
-from instglow.training.discrimination import Discrimination, spread
+from instglow.training.discrimination import Discrimination
 from instglow.training.module import PriorTraining
 from instglow.training.publish import load_checkpoint, publish
 
@@ -147,16 +147,6 @@ def test_a_resumed_run_measures_when_the_whole_one_would():
     resumed = Discrimination({"high": HIGH}, every=4)
     resumed.load_state_dict(whole.state_dict())
     assert resumed.validations == 7
-
-
-def test_segments_are_spread_evenly():
-    class Numbers(list):
-        def __getitem__(self, index):
-            return torch.tensor([float(index)])
-
-    numbers = Numbers(range(100))
-    assert spread(numbers, 4).flatten().tolist() == [0, 33, 66, 99]
-    assert len(spread(numbers, 1000)) == 100
 
 
 def test_a_family_without_bits_is_refused(tmp_path):
