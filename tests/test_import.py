@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import instglow
+from instglow.cli.main import COMMANDS
 
 TRAINING = {"lightning", "pytorch_lightning", "wandb", "musdb", "museval"}
 
@@ -45,16 +46,37 @@ def test_all_public_names_need_no_training_framework(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "unwanted"),
+    "words",
     [
-        (["--help"], {*TRAINING, "torch"}),
-        (["--version"], {*TRAINING, "torch"}),
-        (["list-priors"], TRAINING),
+        "--help",
+        "--version",
+        *(f"{command} --help" for command in COMMANDS),
+        "list-priors",
+        "show-prior bass",
+        "show-prior bass --json",
     ],
 )
-def test_commands_that_neither_train_nor_separate_are_light(tmp_path, arguments, unwanted):
-    code = f"from instglow.cli.main import main; assert main({arguments!r}) == 0"
-    assert not imported(code, tmp_path) & unwanted
+def test_help_and_listings_answer_without_torch(tmp_path, words):
+    code = f"from instglow.cli.main import main; assert main({words.split()!r}) == 0"
+    assert not imported(code, tmp_path) & {*TRAINING, "torch", "numpy", "scipy", "soundfile"}
+
+
+def test_a_wrong_option_is_refused_without_torch(tmp_path):
+    code = "from instglow.cli.main import main; assert main(['separate', '--loud']) == 2"
+    code = (
+        f"import os, sys; sys.stderr = open(os.devnull, 'w'); {code}; sys.stderr = sys.__stderr__"
+    )
+    assert "torch" not in imported(code, tmp_path)
+
+
+def test_a_command_names_what_it_does_not_import():
+    from instglow import names
+    from instglow.evaluation.catalogue import BOUNDS, method_names
+    from instglow.separation.presets import PRESETS
+
+    assert set(names.PRESETS) == set(PRESETS)
+    assert set(names.METHODS) <= set(method_names())
+    assert set(BOUNDS) < set(names.METHODS)
 
 
 @pytest.mark.parametrize("name", instglow.__all__)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-
-import torch
-import torchaudio.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from instglow.errors import ConfigError
+
+# Cards hold a frontend, and are listed in less time than torch takes to import.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Frontend:
 
     def spectrogram(self, wave: Tensor) -> Tensor:
         """(..., samples) full scale ±1 -> (..., bins, frames) complex."""
+        from torchaudio import functional as F
+
         return F.spectrogram(
             wave,
             pad=0,
@@ -68,6 +71,8 @@ class Frontend:
 
     def waveform(self, spectrogram: Tensor, samples: int) -> Tensor:
         """(..., bins, frames) complex -> (..., samples); the inverse of `spectrogram`."""
+        from torchaudio import functional as F
+
         return F.inverse_spectrogram(
             spectrogram,
             length=samples,
@@ -84,4 +89,6 @@ class Frontend:
         return asdict(self)
 
     def _window(self, like: Tensor) -> Tensor:
+        import torch
+
         return torch.hann_window(self.n_fft, dtype=like.dtype, device=like.device)

@@ -13,22 +13,21 @@ from tqdm import tqdm
 
 from instglow.api import parse_priors
 from instglow.cli.outputs import outputs
-from instglow.cli.parser import Parser
-from instglow.cli.search_options import adapted, add_search_options
+from instglow.cli.search_options import adapted
 from instglow.cli.stem_files import stem_files
 from instglow.data.datasets import open_dataset
 from instglow.devices import resolve
 from instglow.errors import ConfigError, DataError
 from instglow.evaluation.bss import MUSEVAL
-from instglow.evaluation.catalogue import OWN, Request, method, method_names
+from instglow.evaluation.catalogue import Request, method, method_names
 from instglow.evaluation.method import Method
 from instglow.evaluation.report import report, table, to_csv
 from instglow.evaluation.results import SongResult
 from instglow.evaluation.run import Plan, evaluate
 from instglow.evaluation.source_only import SourceOnly
 from instglow.files import check_writable, write_text
+from instglow.names import OWN
 from instglow.registry import Registry
-from instglow.separation.presets import preset_names
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,11 @@ class Evaluated:
 
 
 _MUSEVAL = tuple(f"median_{figure}" for figure in MUSEVAL)
-_FIGURES = (
-    *("median_sdr", "mean_sdr", "median_sdr_frames", "median_si_sdr", "mean_sdr_i"),
-    *_MUSEVAL,
-)
 _SUM = -20.0  # dB; below it, what lossy encoding does to a mixture
 
 
-def run(argv: list[str], prog: str) -> None:
-    """Parse, measure method by method, write and print the figures."""
-    arguments = _parser(prog).parse_args(argv)
+def run(arguments: Namespace) -> None:
+    """Measure method by method, write and print the figures."""
     device = resolve(arguments.device)
     keep_audio = _check_targets(arguments)
     names = stem_files(arguments.stems) if arguments.stems else None
@@ -166,90 +160,3 @@ def _weights(pairs: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--weights {pair!r} is not METHOD=FILE with one of our methods")
         weights[name] = Path(path)
     return weights
-
-
-def _parser(prog: str) -> Parser:
-    parser = Parser(
-        prog=prog,
-        description="Separate songs whose true stems are known, and score the stems: global SDR, "
-        "museval's median over frames of one second, SI-SDR. A run that was stopped goes on where "
-        "it was.",
-    )
-    parser.add_argument(
-        "dataset",
-        type=Path,
-        metavar="DATASET",
-        help="MUSDB18, MUSDB18-HQ, Slakh2100, or a folder of <song>/<stem>.wav, .flac, .mp3, ...",
-    )
-    parser.add_argument(
-        "--priors",
-        metavar="A,B,...",
-        help="stems to separate, by their priors, as for `instglow separate` (default: all that a "
-        "song has)",
-    )
-    parser.add_argument(
-        "--method",
-        action="append",
-        metavar="M",
-        help=f"may be repeated: {', '.join(method_names())} (default: {OWN})",
-    )
-    parser.add_argument(
-        "--preset", default="default", help=f"of method {OWN}: {', '.join(preset_names())}"
-    )
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="METHOD=FILE",
-        help="checkpoint of a network (default: the newest in runs/, or its package's own)",
-    )
-    parser.add_argument("--json", type=Path, metavar="F", help="write all scores as JSON")
-    parser.add_argument("--csv", type=Path, metavar="F", help="write all scores as CSV")
-    for output in outputs("evaluate"):
-        output.add_options(parser)
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="where each song's scores are kept (default: evaluations/<dataset>)",
-    )
-    parser.add_argument(
-        "--stems",
-        metavar="STEM=NAME,...",
-        help="what the files of each stem are called in a folder of songs, without their endings: "
-        "bass='01 - Bass (DI)',drums=Kick,drums=Snare,guitar='*gtr*',mixture=Master; or a YAML "
-        "file of `stem: name` or `stem: [names]`",
-    )
-    parser.add_argument(
-        "--align",
-        action="store_true",
-        help="fit files of unlike length, channels or rate to each other: pad, copy mono to every "
-        "channel, resample",
-    )
-    parser.add_argument("--split", default="test", help="of MUSDB18 and Slakh2100 (default: test)")
-    parser.add_argument(
-        "--segment", type=float, default=60.0, metavar="S", help="seconds separated at once"
-    )
-    parser.add_argument(
-        "--seconds", type=float, metavar="S", help="only the middle of each song, so long"
-    )
-    parser.add_argument(
-        "--remix", action="store_true", help="the mixture is the sum of the chosen stems alone"
-    )
-    parser.add_argument(
-        "--figure",
-        default="median_sdr",
-        choices=_FIGURES,
-        help="to print (default: median_sdr, the paper's)",
-    )
-    parser.add_argument(
-        "--museval",
-        action="store_true",
-        help="measure museval's ISR, SIR and SAR too, which takes long; needs ffmpeg and ffprobe",
-    )
-    parser.add_device()
-    add_search_options(parser)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    parser.add_registry()
-    return parser

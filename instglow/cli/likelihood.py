@@ -6,13 +6,11 @@ import json
 import math
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 from tqdm import tqdm
 
 from instglow.api import load_priors
 from instglow.cli.outputs import outputs
-from instglow.cli.parser import Parser
 from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
 from instglow.evaluation.likelihood import LikelihoodTable, measure
@@ -21,9 +19,8 @@ from instglow.files import write_text
 from instglow.registry import Registry
 
 
-def run(argv: list[str], prog: str) -> None:
-    """Parse, measure, print, write."""
-    arguments = _parser(prog).parse_args(argv)
+def run(arguments: Namespace) -> None:
+    """Measure, print, write."""
     _check(arguments)
     device = resolve(arguments.device)
     names = [name.strip() for name in arguments.priors.split(",") if name.strip()]
@@ -141,46 +138,3 @@ def _check(arguments: Namespace) -> None:
         raise OutputError(
             f"{arguments.json} exists already; pass --overwrite, or name another file"
         )
-
-
-def _parser(prog: str) -> Parser:
-    parser = Parser(
-        prog=prog,
-        description="Measure how likely each prior finds each instrument's solos, in bits per "
-        "dimension of their magnitude spectrograms, and say which priors are not discriminative: "
-        "those that find solos of another instrument at least as likely as those of their own.",
-    )
-    parser.add_argument(
-        "priors", metavar="PRIORS", help="A,B,... or INSTRUMENT=PRIOR,..., as for separate"
-    )
-    parser.add_argument(
-        "dataset",
-        type=Path,
-        metavar="DATASET",
-        help="a folder of <instrument>/ with recordings, or songs with their stems: MUSDB18, "
-        "MUSDB18-HQ, Slakh2100, <song>/<stem>.wav",
-    )
-    parser.add_argument("--json", type=Path, metavar="F", help="write all figures as JSON")
-    for output in outputs("likelihood"):
-        output.add_options(parser)
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of --json and --plot"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, metavar="S", help="of a segment (default: 2)"
-    )
-    parser.add_argument(
-        "--segments",
-        type=int,
-        default=100,
-        metavar="N",
-        help="of each instrument, spread over its recordings; 0 takes all (default: 100)",
-    )
-    parser.add_argument("--split", default="test", help="of MUSDB18 and Slakh2100 (default: test)")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)"
-    )
-    parser.add_device()
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    parser.add_registry()
-    return parser

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from typing import Any
 
-from instglow.cli.parser import Parser
 from instglow.registry import Entry, Registry
 
 
-def run(argv: list[str], prog: str) -> None:
-    """Parse, look, print."""
-    parser = Parser(prog=prog, description="List the priors, where they are and what they hide.")
-    parser.add_json()
-    parser.add_registry()
-    options = parser.parse_args(argv)
+def run(options: Namespace) -> None:
+    """Look, print."""
     entries = Registry.default(options.registry).list()
     print(json.dumps([as_json(e) for e in entries], indent=2) if options.json else table(entries))
 

@@ -9,30 +9,66 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
 from instglow import __version__
+from instglow.cli import parsers
+from instglow.cli.parser import Parser
 from instglow.errors import ConfigError, InstGlowError
 
+
+@dataclass(frozen=True)
+class Command:
+    """What the command line offers.
+
+    Attributes:
+        module: imported when the command is called, and not before. Its `run` takes the arguments,
+            or, where there is no parser, the words and the name of the program.
+        text: what the command does.
+        parser: built from the name of the program, without torch.
+    """
+
+    module: str
+    text: str
+    parser: Callable[[str], Parser] | None = None
+
+
 COMMANDS = {
-    "separate": ("instglow.cli.separate", "separate songs into stems"),
-    "evaluate": ("instglow.cli.evaluate", "separate songs with known stems and score the result"),
-    "list-priors": ("instglow.cli.list_priors", "list the priors, where they are, what they hide"),
-    "show-prior": ("instglow.cli.show_prior", "print the card of a prior"),
-    "add-prior": ("instglow.cli.add_prior", "register a trained prior, or train one from a folder"),
-    "remove-prior": ("instglow.cli.remove_prior", "delete a prior from the registry"),
-    "likelihood": (
+    "separate": Command("instglow.cli.separate", "separate songs into stems", parsers.separate),
+    "evaluate": Command(
+        "instglow.cli.evaluate",
+        "separate songs with known stems and score the result",
+        parsers.evaluate,
+    ),
+    "list-priors": Command(
+        "instglow.cli.list_priors",
+        "list the priors, where they are, what they hide",
+        parsers.list_priors,
+    ),
+    "show-prior": Command(
+        "instglow.cli.show_prior", "print the card of a prior", parsers.show_prior
+    ),
+    "add-prior": Command(
+        "instglow.cli.add_prior",
+        "register a trained prior, or train one from a folder",
+        parsers.add_prior,
+    ),
+    "remove-prior": Command(
+        "instglow.cli.remove_prior", "delete a prior from the registry", parsers.remove_prior
+    ),
+    "likelihood": Command(
         "instglow.cli.likelihood",
         "measure how likely each prior finds each instrument's solos",
+        parsers.likelihood,
     ),
-    "fit": ("instglow.cli.train", "train a prior"),
-    "validate": ("instglow.cli.train", "measure a trained prior on validation data"),
-    "test": ("instglow.cli.train", "measure a trained prior on test data"),
+    "fit": Command("instglow.cli.train", "train a prior"),
+    "validate": Command("instglow.cli.train", "measure a trained prior on validation data"),
+    "test": Command("instglow.cli.train", "measure a trained prior on test data"),
 }
-"""Command -> (module with `run(argv, prog)`, help); a module is imported when it is called."""
 
 
 class _Terminated(BaseException):
@@ -76,18 +112,27 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"instglow {__version__}")
         return 0
-    command, *rest = arguments
-    if command not in COMMANDS:
-        near = difflib.get_close_matches(command, COMMANDS, n=1)
+    name, *words = arguments
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "see `instglow --help`"
-        raise ConfigError(f"no command {command!r}; {hint}")
-    status = importlib.import_module(COMMANDS[command][0]).run(rest, f"instglow {command}")
+        raise ConfigError(f"no command {name!r}; {hint}")
+    command, prog = COMMANDS[name], f"instglow {name}"
+    if command.parser:
+        parsed = command.parser(prog).parse_args(words)
+        status = importlib.import_module(command.module).run(parsed)
+    elif words in (["-h"], ["--help"]):
+        print(parsers.training_help(prog, command.text))
+        status = 0
+    else:
+        words = ["--help"] if words in (["--help", "full"], ["--help=full"]) else words
+        status = importlib.import_module(command.module).run(words, prog)
     return status or 0
 
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {command:{width}}  {text}" for command, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {command.text}" for name, command in COMMANDS.items()]
     return "\n".join(
         (
             "usage: instglow COMMAND ...",

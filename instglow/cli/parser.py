@@ -35,6 +35,14 @@ class Parser(argparse.ArgumentParser):
             help="auto, cpu, cuda, cuda:N or mps (default: auto)",
         )
 
+    def add_search(self) -> None:
+        """The options --steps, --learning-rate, --latent-weight and --seed."""
+        search = self.add_argument_group("the search, where the preset's should not do")
+        search.add_argument("--steps", type=int, metavar="N", help="iterations")
+        search.add_argument("--learning-rate", type=float, metavar="X")
+        search.add_argument("--latent-weight", type=float, metavar="X", help="γ of the objective")
+        search.add_argument("--seed", type=int, metavar="N")
+
     def add_json(self) -> None:
         """The option `--json`."""
         self.add_argument("--json", action="store_true", help="print JSON")

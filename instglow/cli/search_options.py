@@ -5,20 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import fields, replace
 
-from instglow.cli.parser import Parser
 from instglow.errors import ConfigError
 from instglow.separation.presets import Preset
 
 _OPTIONS = ("steps", "learning_rate", "latent_weight", "seed")
-
-
-def add_search_options(parser: Parser) -> None:
-    """The options --steps, --learning-rate, --latent-weight and --seed."""
-    search = parser.add_argument_group("the search, where the preset's should not do")
-    search.add_argument("--steps", type=int, metavar="N", help="iterations")
-    search.add_argument("--learning-rate", type=float, metavar="X")
-    search.add_argument("--latent-weight", type=float, metavar="X", help="γ of the objective")
-    search.add_argument("--seed", type=int, metavar="N")
 
 
 def adapted(preset: Preset, arguments: Namespace) -> Preset:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,19 @@ from instglow import __version__
 from instglow.api import load_priors, parse_priors
 from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
-from instglow.cli.parser import Parser
-from instglow.cli.search_options import adapted, add_search_options
+from instglow.cli.search_options import adapted
 from instglow.devices import resolve
 from instglow.errors import ConfigError, OutputError
 from instglow.registry import Registry
 from instglow.separation.engine import SeparationEngine
-from instglow.separation.presets import preset, preset_names
+from instglow.separation.presets import preset
 
 REPORT = "separation.json"
 _SECONDS_TO_READ = 0.5
 
 
-def run(argv: list[str], prog: str) -> None:
-    """Parse, separate song by song, say where the stems are."""
-    arguments = _parser(prog).parse_args(argv)
+def run(arguments: Namespace) -> None:
+    """Separate song by song, say where the stems are."""
     device = resolve(arguments.device)
     if arguments.batch_size < 1:
         raise ConfigError(f"batch size must be at least 1, got {arguments.batch_size}")
@@ -180,62 +179,3 @@ class _Progress:
 
 
 _SUBTYPES = {"wav": "FLOAT", "flac": "PCM_24"}
-
-
-def _parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, description="Separate songs into one stem for each prior.")
-    parser.add_argument("songs", nargs="+", type=Path, metavar="SONG")
-    parser.add_argument(
-        "--priors",
-        required=True,
-        metavar="A,B=C,...",
-        help="one for each stem: the name of a registered prior, or STEM=PRIOR for a stem of "
-        "another name than its prior's; see `instglow list-priors`",
-    )
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("separated"),
-        metavar="DIR",
-        help="stems go to DIR/<song>/<stem>.<format> (default: separated)",
-    )
-    parser.add_argument("--preset", default="default", help=f"{', '.join(preset_names())}")
-    parser.add_argument(
-        "--format", choices=_SUBTYPES, default="wav", help="wav: 32-bit float; flac: 24 bits"
-    )
-    parser.add_argument(
-        "--clip-mode",
-        choices=("rescale", "clamp"),
-        default="rescale",
-        help="flac holds nothing above full scale: make all stems quieter by one gain, so that "
-        "they still sum (default), or cut off what is above",
-    )
-    parser.add_argument(
-        "--stream",
-        type=int,
-        metavar="N",
-        help="which sound stream of a file that has several, from 1 (default: the first)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace stems that exist")
-    parser.add_device()
-    parser.add_argument(
-        "--segment",
-        type=float,
-        default=60.0,
-        metavar="S",
-        help="longest chunk in seconds, up to 60",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        metavar="S",
-        help="seconds that chunks fade over (default: 1, a third of a segment shorter than 3 s)",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=1, metavar="N", help="chunks searched side by side"
-    )
-    add_search_options(parser)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    parser.add_registry()
-    return parser

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
-from instglow.cli.parser import Parser
 from instglow.registry import Registry
 
 
-def run(argv: list[str], prog: str) -> None:
-    """Parse, find, print."""
-    parser = Parser(prog=prog, description="Print the card of a prior and where it is.")
-    parser.add_argument("name", metavar="NAME")
-    parser.add_json()
-    parser.add_registry()
-    options = parser.parse_args(argv)
+def run(options: Namespace) -> None:
+    """Find, print."""
     entry = Registry.default(options.registry).find(options.name)
     card = entry.require_card()
     if options.json:

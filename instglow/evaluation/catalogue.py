@@ -14,11 +14,9 @@ from instglow.errors import ConfigError
 from instglow.evaluation.bounds import IdealMagnitude, IdealRatioMask, Mixture, MixtureShare
 from instglow.evaluation.method import Method
 from instglow.evaluation.source_only import SourceOnly
+from instglow.names import OWN
 from instglow.registry import Registry
 from instglow.separation.presets import Preset, preset
-
-OWN = "instglow"
-"""The method that separates as `instglow separate` does."""
 
 BOUNDS: dict[str, Callable[[], Method]] = {
     bound.name: bound for bound in (Mixture, MixtureShare, IdealRatioMask, IdealMagnitude)

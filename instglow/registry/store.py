@@ -7,27 +7,25 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
-import torch
 
 import instglow
 from instglow.errors import (
     CardError,
-    InstGlowError,
     InvalidName,
     PriorExists,
     PriorNotFound,
     RegistryError,
-    WeightsError,
 )
-from instglow.families import family
-from instglow.prior import Prior
-from instglow.registry.card import CARD, WEIGHTS, PriorCard, Source, plain, validate_name
+from instglow.registry.card import CARD, WEIGHTS, PriorCard, Source, validate_name
 from instglow.registry.layer import Layer
 from instglow.registry.model_card import model_card
-from instglow.registry.weights import digest, fill, pack, unpack
+
+# Priors are listed in less time than torch takes to import: only what loads or adds one needs it.
+if TYPE_CHECKING:
+    from instglow.prior import Prior
 
 
 @dataclass(frozen=True)
@@ -103,15 +101,17 @@ class Registry:
 
     def load(self, name: str) -> Prior:
         """Build the prior from its card and weights, on the CPU and in evaluation mode."""
+        from instglow.registry.building import restore
+
         entry = self.find(name)
         try:
-            return _restore(entry)
+            return restore(entry.path, entry.require_card())
         except RegistryError:
             again = self.find(name)
             if again == entry:
                 raise
             # somebody replaced the prior between our reading its card and its weights
-            return _restore(again)
+            return restore(again.path, again.require_card())
 
     def destination(self) -> Layer:
         """Where `add` writes: the first layer that can be written to; the one asked for or none."""
@@ -167,29 +167,20 @@ class Registry:
         Returns:
             The prior's folder.
         """
+        from instglow.registry.building import weights_and_card
+
         destination = self._destination_of(name)
-        weights = pack(prior, validate_name(name), storage)
-        where = f"prior {name!r}"
-        card = PriorCard(
-            name=name,
-            family=prior.family,
-            architecture=plain(prior.architecture, where, "architecture"),
-            frontend=prior.frontend,
-            sha256=digest(weights),
-            storage=storage,
-            trained_on=list(trained_on),
+        weights, card = weights_and_card(
+            validate_name(name),
+            prior,
+            storage,
             licence=licence,
-            instglow=instglow.__version__,
-            parameters=sum(parameter.numel() for parameter in prior.parameters()),
-            training=plain(training or {}, where, "training"),
-            bits_per_dim=plain(bits_per_dim or {}, where, "bits_per_dim"),
+            trained_on=list(trained_on),
+            training=dict(training or {}),
+            bits_per_dim=dict(bits_per_dim or {}),
         )
-        text = card.to_yaml()
-        # what cannot be read back must not be written, let alone replace what can
-        read = PriorCard.from_yaml(text, where)
-        fill(_build(type(prior), read, where), unpack(weights, read.sha256, where), where)
         readme = model_card(card).encode(errors="backslashreplace")
-        files = {WEIGHTS: weights, CARD: text.encode(), "README.md": readme}
+        files = {WEIGHTS: weights, CARD: card.to_yaml().encode(), "README.md": readme}
         return destination.place(name, files, replace)
 
     def remove(self, name: str) -> Entry:
@@ -268,30 +259,3 @@ def _read_card(name: str, folder: Path) -> PriorCard:
             f"{path}: field 'name' is {card.name!r}, the folder is {name!r}; make them equal"
         )
     return card
-
-
-def _build(kind: type[Prior], card: PriorCard, where: str) -> Prior:
-    try:
-        # fresh weights are about to be overwritten: they must not move the caller's random numbers
-        with torch.random.fork_rng(devices=[]):
-            return kind(card.frontend, **card.architecture)
-    except (TypeError, ValueError, RuntimeError, InstGlowError) as error:
-        reason = " ".join(str(error).split())
-        raise CardError(
-            f"{where}: field 'architecture' does not suit family {card.family!r}: {reason}; "
-            "correct the card or add the prior again"
-        ) from error
-
-
-def _restore(entry: Entry) -> Prior:
-    card = entry.require_card()
-    prior = _build(family(card.family), card, str(entry.path / CARD))
-    path = entry.path / card.weights
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be read: {error.strerror}; fetch or add the prior again"
-        ) from error
-    fill(prior, unpack(content, card.sha256, str(path)), str(path))
-    return prior.eval()

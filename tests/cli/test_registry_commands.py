@@ -15,7 +15,7 @@ import torch
 
 import instglow
 from instglow.audio.frontend import Frontend
-from instglow.cli.main import COMMANDS, main
+from instglow.cli.main import COMMANDS, Command, main
 from instglow.errors import OutputError
 from instglow.prior import Prior
 from instglow.registry import Layer, Registry, store
@@ -182,8 +182,8 @@ def test_the_overview_names_every_command(arguments, capsys):
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert out.startswith("usage: instglow COMMAND")
-    for command, (_, text) in COMMANDS.items():
-        assert re.search(rf"^  {command} +{re.escape(text)}$", out, re.MULTILINE)
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.text)}$", out, re.MULTILINE)
 
 
 def test_help_and_version(capsys):
@@ -198,7 +198,7 @@ def run_with(monkeypatch, action):
     module = types.ModuleType("command_of_this_test")
     module.run = action
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(COMMANDS, "act", (module.__name__, "act"))
+    monkeypatch.setitem(COMMANDS, "act", Command(module.__name__, "act"))
     return main(["act", "--now"])
 
 
