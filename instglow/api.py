@@ -105,7 +105,7 @@ class Separator:
             on_progress: told of each iteration; see `instglow.separation.engine.OnProgress`.
 
         Raises:
-            AudioError: for samples that are no numbers, none at all, silence, or an array of shape
+            AudioError: for samples that are not finite, none at all, silence, or an array of shape
                 (samples, channels).
             ConfigError: for a batch size below 1, or a search that diverged.
             OutOfMemory: where the device has no memory even for a short chunk.

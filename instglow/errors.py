@@ -55,3 +55,14 @@ class WeightsError(RegistryError):
 
 class FrontendMismatch(InstGlowError):
     """Priors that were trained on different spectrograms cannot share one search."""
+
+
+def require(allowed: bool, setting: str, limits: str, value: object) -> None:
+    """Raise a ConfigError that says what a setting must be, and what it is, unless it is allowed.
+
+    >>> require(False, "batch size", "at least 1", 0)
+    Traceback (most recent call last):
+    instglow.errors.ConfigError: batch size must be at least 1, got 0
+    """
+    if not allowed:
+        raise ConfigError(f"{setting} must be {limits}, got {value}")

@@ -4,6 +4,7 @@ Glow-shaped."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
+from instglow.errors import ConfigError, FrontendMismatch
 
 Space = Literal["latent", "data"]
 
@@ -168,3 +170,23 @@ class Trainable(Prior):
         What is drawn at random comes from `generator`, on the magnitude's device. `mixture` is of
         the same shape, the solos with other sounds around them: for a prior that `Denoises`.
         """
+
+
+def shared_frontend(priors: Mapping[str, Prior]) -> Frontend:
+    """The frontend that all have; FrontendMismatch names two that differ, ConfigError none."""
+    if not priors:
+        raise ConfigError("no priors: name at least one, as in --priors bass,drums")
+    first, *others = priors
+    frontend = priors[first].frontend
+    for name in others:
+        other = priors[name].frontend
+        if other != frontend:
+            raise FrontendMismatch(
+                f"prior {first!r} was trained at {_describe(frontend)}, {name!r} at "
+                f"{_describe(other)}; retrain one of them or leave it out"
+            )
+    return frontend
+
+
+def _describe(frontend: Frontend) -> str:
+    return f"{frontend.sample_rate} Hz, n_fft {frontend.n_fft}, hop {frontend.hop_length}"

@@ -19,7 +19,7 @@ from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
 from instglow.cli.search_options import adapted
 from instglow.devices import resolve
-from instglow.errors import ConfigError, OutputError
+from instglow.errors import ConfigError, OutputError, require
 from instglow.registry import Registry
 from instglow.separation.engine import SeparationEngine
 from instglow.separation.presets import preset
@@ -31,8 +31,7 @@ _SECONDS_TO_READ = 0.5
 def run(arguments: Namespace) -> None:
     """Separate song by song, say where the stems are."""
     device = resolve(arguments.device)
-    if arguments.batch_size < 1:
-        raise ConfigError(f"batch size must be at least 1, got {arguments.batch_size}")
+    require(arguments.batch_size >= 1, "batch size", "at least 1", arguments.batch_size)
     named = parse_priors(arguments.priors)
     registry = Registry.default(arguments.registry)
     engine = SeparationEngine(

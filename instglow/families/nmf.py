@@ -9,7 +9,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
-from instglow.errors import ConfigError
+from instglow.errors import require
 from instglow.prior import Decoded, Space, Trainable
 
 _FLOOR = 1e-8
@@ -36,11 +36,8 @@ class NMFPrior(Trainable):
     def __init__(
         self, frontend: Frontend, atoms: int = 64, updates: int = 20, level: float = 0.0
     ) -> None:
-        if not 1 <= atoms <= frontend.bins:
-            raise ConfigError(
-                f"atoms must be at least 1 and at most the {frontend.bins} bins that they explain, "
-                f"got {atoms}"
-            )
+        limits = f"at least 1 and at most the {frontend.bins} bins that they explain"
+        require(1 <= atoms <= frontend.bins, "atoms", limits, atoms)
         super().__init__(frontend, {"atoms": atoms, "updates": updates, "level": level})
         self.level = level
         self.updates = updates

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from instglow.errors import ConfigError
+from instglow.errors import ConfigError, require
 from instglow.prior import Prior
 from instglow.separation.objective import root_squared_error
 from instglow.separation.search import OnStep, SearchResult, require_seed
@@ -78,12 +78,9 @@ class CodeSearch:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = (self.temperature, self.sigma)
-        if self.samples < 1 or self.window < 1 or not all(0 < x < math.inf for x in positive):
-            raise ConfigError(
-                f"a code search of {self.samples} samples, window {self.window}, temperature "
-                f"{self.temperature} and sigma {self.sigma} is none: all must be above 0 and finite"
-            )
+        for name in ("samples", "window", "temperature", "sigma"):
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, "above 0 and finite", value)
         require_seed(self.seed)
 
     @property

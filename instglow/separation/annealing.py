@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from instglow.errors import ConfigError
+from instglow.errors import ConfigError, require
 from instglow.prior import Encodes, Prior, can_denoise
 from instglow.separation.objective import root_squared_error
 from instglow.separation.search import LatentSearch, OnStep, SearchResult, require_seed
@@ -41,13 +41,14 @@ class Annealing:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not 0 < self.lowest <= self.highest < math.inf:
-            raise ConfigError(
-                f"{self.steps} steps from noise {self.highest} to {self.lowest} are no annealing: "
-                "steps must be above 0, the last noise above 0 and at most the first"
-            )
-        if not 0 <= self.added <= 1:
-            raise ConfigError(f"a share of {self.added} of added noise is not between 0 and 1")
+        require(self.steps >= 1, "steps", "at least 1", self.steps)
+        require(
+            0 < self.lowest <= self.highest < math.inf,
+            "lowest and highest noise",
+            "above 0, finite and in this order",
+            (self.lowest, self.highest),
+        )
+        require(0 <= self.added <= 1, "added", "between 0 and 1", self.added)
         require_seed(self.seed)
 
     @property
@@ -110,8 +111,7 @@ class AnnealedSearch(LatentSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.start_scale <= 1:
-            raise ConfigError(f"start_scale must be between 0 and 1, got {self.start_scale}")
+        require(0 <= self.start_scale <= 1, "start_scale", "between 0 and 1", self.start_scale)
 
     @property
     def iterations(self) -> int:

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from instglow.audio.chunks import Chunk, CrossFade, plan
-from instglow.audio.frontend import Frontend
 from instglow.audio.io import SILENCE
 from instglow.audio.resample import resample
 from instglow.devices import is_out_of_memory
-from instglow.errors import ConfigError, FrontendMismatch, OutOfMemory
-from instglow.prior import Prior
+from instglow.errors import ConfigError, OutOfMemory, require
+from instglow.prior import Prior, shared_frontend
 from instglow.separation.presets import Preset
 from instglow.separation.presets import preset as named
 from instglow.separation.refine import pooled_magnitude
@@ -100,16 +99,11 @@ class SeparationEngine:
         overlap: float | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        if not 0 < segment <= _LONGEST:
-            raise ConfigError(
-                f"segment must be above 0 and at most {_LONGEST:g} seconds, got {segment}"
-            )
+        limits = f"above 0 and at most {_LONGEST:g} seconds"
+        require(0 < segment <= _LONGEST, "segment", limits, segment)
         self.overlap = min(1.0, segment / 3) if overlap is None else overlap
-        if not 0 <= self.overlap < segment / 2:
-            raise ConfigError(
-                f"overlap must be at least 0 and less than half the segment of {segment} seconds, "
-                f"got {overlap}"
-            )
+        limits = f"at least 0 and less than half the segment of {segment} seconds"
+        require(0 <= self.overlap < segment / 2, "overlap", limits, overlap)
         self.frontend = shared_frontend(priors)
         # copied together: what priors share, their copies share
         self.priors = deepcopy(dict(priors))
@@ -146,8 +140,7 @@ class SeparationEngine:
             ConfigError: for a batch size below 1, or a search that diverged.
             OutOfMemory: where not even one short chunk has memory.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch size must be at least 1, got {batch_size}")
+        require(batch_size >= 1, "batch size", "at least 1", batch_size)
         chunks = self.chunks(recording.samples, recording.sample_rate)
 
         def batches() -> Iterator[Separated]:
@@ -175,7 +168,7 @@ class SeparationEngine:
         for batch in batches:
             if not batch.stems.isfinite().all():
                 raise ConfigError(
-                    "the search left the range of numbers; lower its learning rate: "
+                    "the search diverged (its stems are not finite); lower its learning rate: "
                     f"{self.preset.search}"
                 )
             objectives = batch.objective.tolist()
@@ -296,22 +289,6 @@ def _plan(samples: int, sample_rate: int, segment: float, overlap: float) -> lis
     return plan(samples, longest, max(1, round(overlap * sample_rate)))
 
 
-def shared_frontend(priors: Mapping[str, Prior]) -> Frontend:
-    """The frontend that all have; FrontendMismatch names two that differ, ConfigError none."""
-    if not priors:
-        raise ConfigError("no priors: name at least one, as in --priors bass,drums")
-    first, *others = priors
-    frontend = priors[first].frontend
-    for name in others:
-        other = priors[name].frontend
-        if other != frontend:
-            raise FrontendMismatch(
-                f"prior {first!r} was trained at {_describe(frontend)}, {name!r} at "
-                f"{_describe(other)}; retrain one of them or leave it out"
-            )
-    return frontend
-
-
 def _centred(wave: Tensor) -> Tensor:
     """(..., samples) without its mean: an offset of the converter makes no sound."""
     return wave - wave.mean(-1, keepdim=True)
@@ -322,7 +299,3 @@ def _part(on_progress: OnProgress | None, start: float, share: float) -> OnProgr
     if on_progress is None:
         return None
     return lambda done, objective: on_progress(start + share * done, objective)
-
-
-def _describe(frontend: Frontend) -> str:
-    return f"{frontend.sample_rate} Hz, n_fft {frontend.n_fft}, hop {frontend.hop_length}"

@@ -82,5 +82,7 @@ def preset(name: str) -> Preset:
         raise ConfigError(f"preset {name!r} is not one of {', '.join(preset_names())}")
     found = plugins.load(GROUP, name)
     if not isinstance(found, Preset):
-        raise ConfigError(f"preset {name!r} of an installed package is no Preset, but {found!r}")
+        raise ConfigError(
+            f"preset {name!r} of an installed package must be a Preset, got {found!r}"
+        )
     return found

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from instglow.errors import ConfigError
+from instglow.errors import ConfigError, require
 from instglow.prior import Prior, Space
 from instglow.separation.objective import DIVERGENCES
 from instglow.separation.optimiser import SharedScaleAdam
@@ -26,8 +26,7 @@ waits for the device, so do it rarely."""
 
 def require_seed(seed: int) -> None:
     """A ConfigError for a seed that torch does not take."""
-    if not 0 <= seed < 2**63:
-        raise ConfigError(f"a seed of {seed} is not between 0 and 2^63 - 1")
+    require(0 <= seed < 2**63, "seed", "between 0 and 2^63 - 1", seed)
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,9 @@ class LatentSearch:
                 f"divergence {self.divergence!r} is not one of {', '.join(DIVERGENCES)}"
             )
         rate, weight = self.learning_rate, self.latent_weight
-        if self.steps < 1 or not 0 < rate <= _MAX_RATE or not 0 <= weight < math.inf:
-            raise ConfigError(
-                f"a search of {self.steps} steps at learning rate {rate} with latent weight "
-                f"{weight} is none: steps must be above 0, the rate above 0 and at most "
-                f"{_MAX_RATE:g}, the weight at least 0 and finite"
-            )
+        require(self.steps >= 1, "steps", "at least 1", self.steps)
+        require(0 < rate <= _MAX_RATE, "learning rate", f"above 0 and at most {_MAX_RATE:g}", rate)
+        require(0 <= weight < math.inf, "latent weight", "at least 0 and finite", weight)
         require_seed(self.seed)
 
     @property

@@ -215,6 +215,6 @@ def test_codes_of_two_codecs_cannot_be_added():
 @pytest.mark.parametrize(
     "wrong", [{"samples": 0}, {"sigma": 0.0}, {"temperature": -1.0}, {"window": 0}, {"seed": -1}]
 )
-def test_a_search_that_is_none_is_refused(wrong):
+def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
         CodeSearch(**wrong)

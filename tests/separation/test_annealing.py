@@ -110,12 +110,12 @@ def test_the_seed_of_the_search_is_that_of_its_annealing(mixture):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"steps": 0}, "0 steps"),
-        ({"highest": 0.01}, "from noise 0.01 to 0.05"),
-        ({"lowest": 0.0}, "to 0.0"),
-        ({"highest": float("inf")}, "noise inf"),
-        ({"added": 1.5}, "a share of 1.5"),
-        ({"seed": -1}, "a seed of -1"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"highest": 0.01}, r"noise must be above 0, .* got \(0\.05, 0\.01\)"),
+        ({"lowest": 0.0}, r"got \(0\.0, 4\.0\)"),
+        ({"highest": float("inf")}, "finite .* inf"),
+        ({"added": 1.5}, "added must be between 0 and 1, got 1.5"),
+        ({"seed": -1}, r"seed must be .* got -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, reason):

@@ -15,7 +15,9 @@ PRESETS_OF_GLOW = ["paper", "paper-map", "fast", "default"]
 
 
 @pytest.mark.parametrize("preset", PRESETS_OF_GLOW)
-def test_the_device_separates_as_the_cpu_does(preset):
+def test_the_device_separates_as_the_cpu_does(preset, monkeypatch):
+    # what is compared is the engine, not the ten bits that convolutions round to on tensor cores
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     mixture = 0.1 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(1))
     settings = {"segment": 0.4, "overlap": 0.1, "batch_size": 2}
     expected, found = (

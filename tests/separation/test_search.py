@@ -107,7 +107,7 @@ def test_progress_is_reported(mixture):
 @pytest.mark.parametrize(
     "wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"latent_weight": -1.0}, {"divergence": "l3"}]
 )
-def test_a_search_that_is_none_is_refused(wrong):
+def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
         LatentSearch(**wrong)
 
