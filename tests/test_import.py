@@ -40,6 +40,12 @@ def test_a_separator_needs_no_training_framework(tmp_path):
     assert not modules & TRAINING
 
 
+def test_separate_shows_its_bar_before_anything_that_it_may_not_need(tmp_path):
+    modules = imported("import instglow.cli.separate", tmp_path)
+    assert "torch" in modules
+    assert not modules & {*TRAINING, "torchmetrics", "scipy.signal", "sympy", "torch._dynamo"}
+
+
 def test_all_public_names_need_no_training_framework(tmp_path):
     modules = imported("from instglow import *; Registry, Prior, Trainable, Frontend", tmp_path)
     assert not modules & TRAINING

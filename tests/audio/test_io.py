@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from encoding import encode
 
 from instglow.audio import io
+from instglow.audio.decode import Decoder
 from instglow.audio.io import AudioFile, read
 from instglow.audio.resample import resample
 from instglow.audio.stems import StemWriter, write
@@ -178,6 +180,18 @@ def test_what_was_decoded_goes_away_unclosed_too(tmp_path, temporary_files):
     del file
     gc.collect()
     assert not list(temporary_files.iterdir())
+
+
+def test_decoding_needs_no_more_memory_for_a_longer_file(tmp_path):
+    peaks = []
+    for minutes in (1, 4):
+        path = encode(tmp_path / "a.mkv", noise(1, 60 * minutes * 8000), rate=8000, codec="flac")
+        tracemalloc.start()
+        assert sum(len(block) for _, block in Decoder(path)) == 60 * minutes * 8000
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] < 1e6
 
 
 # Time

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import soundfile
@@ -112,6 +113,16 @@ def test_a_file_damaged_after_its_start(tmp_path):
     assert math.isfinite(song.read(0, 100).mixture.sum())
     with pytest.raises(AudioError, match=r"bass\.flac: cannot be read beyond"):
         song.read(0, song.samples)
+
+
+def test_a_file_shorter_than_its_header_says_leaves_the_song_out(tmp_path):
+    for name in ("A", "Cut"):
+        write(tmp_path / name / "bass.wav", noise(1))
+    cut = tmp_path / "Cut" / "bass.wav"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    songs = folder_songs(tmp_path)
+    assert [song.name for song in songs.songs] == ["A"]
+    assert re.search(r"bass\.wav: ends at .* s, its header says .* s; copy", songs.skipped["Cut"])
 
 
 def test_a_folder_without_songs(tmp_path):
