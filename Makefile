@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test test-fast lint docs-check api results page speed training-speed loader picture dashboard prior variants new-instrument
+.PHONY: setup demo test test-fast lint docs-check api results page speed training-speed loader picture dashboard prior variants new-instrument synthesisers
 
 setup: .venv/installed
 
@@ -69,6 +69,13 @@ new-instrument: setup
 	@test -n "$(MIDI)" -a -n "$(SOUNDFONTS)" || { echo "make new-instrument MIDI=folder SOUNDFONTS=folder"; exit 2; }
 	@$(BIN)/python benchmarks/new_instrument.py $(MIDI) $(SOUNDFONTS) --write docs/new-instrument.md
 
+# What plays MIDI, compared: SOUNDFONTS=folder
+synthesisers: setup
+	@test -n "$(SOUNDFONTS)" || { echo "make synthesisers SOUNDFONTS=folder"; exit 2; }
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python 'pyfluidsynth>=1.3.3' symusic==0.5.8
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps tinysoundfont
+	@$(BIN)/python benchmarks/synthesisers.py $(SOUNDFONTS) --write docs/synthesisers.md
+
 loader: setup
 	@$(BIN)/python benchmarks/loader.py --write docs/loader.md
 
@@ -83,23 +90,9 @@ dashboard: setup
 	@$(BIN)/python benchmarks/wandb_workspace.py \
 		$(if $(ENTITY),--entity $(ENTITY)) $(if $(PROJECT),--project $(PROJECT))
 
-# One shipped prior again from scratch: make prior NAME=guitar MIDI=folder SOUNDFONTS=folder
-# (voices: make prior NAME=vocals MIDI=folder). What was made to train on is kept in data/.
-ESPEAK := en-us+f2 en-gb+f4 en-us+m3 it+f5 es+m7 en-us+klatt2
-
+# One shipped prior again from scratch, as configs/shipped/<name>.yaml says:
+# make prior NAME=guitar MIDI=folder SOUNDFONTS=folder (voices need no SoundFonts)
 prior: setup
 	@test -n "$(NAME)" -a -n "$(MIDI)" || { echo "make prior NAME=guitar MIDI=folder SOUNDFONTS=folder"; exit 2; }
-ifeq ($(NAME),vocals)
-	@$(BIN)/python benchmarks/make_speech.py data/speech/train/recorded --minutes 30 --seed 100 \
-		--voices flite-kal16 flite-awb flite-rms flite-slt festival-cmu_us_slt_arctic_hts
-	@$(BIN)/python benchmarks/make_speech.py data/speech/train/espeak --minutes 14 --seed 103 \
-		--voices $(addprefix espeak-,$(ESPEAK))
-	@$(BIN)/python benchmarks/make_speech.py data/speech/dev --minutes 5 --seed 101 --voices espeak-en-us+f3
-	@$(BIN)/instglow fit --config vocals.yaml --config shipped-vocals.yaml --publish.registry priors \
-		--data.source.init_args.speech data/speech --data.source.init_args.midi $(MIDI)/freedoom \
-		--data.source.init_args.folder data/rendered
-else
-	@$(BIN)/instglow fit --config $(NAME).yaml --config shipped-rendered.yaml --publish.registry priors \
-		--data.source.init_args.instrument $(NAME) --data.source.init_args.midi $(MIDI) \
-		--data.source.init_args.soundfonts $(SOUNDFONTS) --data.source.init_args.folder data/rendered
-endif
+	@$(BIN)/python benchmarks/make_prior.py $(NAME) --midi $(MIDI) \
+		$(if $(SOUNDFONTS),--soundfonts $(SOUNDFONTS))

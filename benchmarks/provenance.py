@@ -81,6 +81,7 @@ DOCUMENTS = {
     "docs/loader.md": Document(
         "make loader", ("benchmarks/loader.py", "configs/instrument.yaml", "configs/guitar.yaml")
     ),
+    "docs/synthesisers.md": Document("make synthesisers", ("benchmarks/synthesisers.py",)),
     "docs/separation.png": Document(
         "make picture",
         ("benchmarks/picture.py", "preset default", *WEIGHTS, "examples/song"),

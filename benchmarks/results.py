@@ -27,7 +27,7 @@ from instglow.synthesis.split import read_split
 
 ROOT = Path(__file__).resolve().parents[1]
 BAND = ("bass", "drums", "guitar", "piano")
-MINUTES, SEED = 100.0, 0  # as the shipped priors: configs/shipped-rendered.yaml
+MINUTES, SEED = 100.0, 0  # as the shipped priors: configs/recordings/rendered.yaml
 RUNS = Path("runs")
 PRIORS = RUNS / "priors"
 OUT = Path("evaluations")

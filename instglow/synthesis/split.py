@@ -16,16 +16,20 @@ SPLITS = ("train", "dev", "test")
 
 
 def read_split(
-    table: Path, midi_dir: Path, soundfont_dir: Path, split: str, instrument: str
+    table: Path, midi_dir: Path, soundfont_dir: Path | None, split: str, instrument: str
 ) -> tuple[list[str], list[str]]:
     """What `render` takes as (`pieces`, `banks`) for one split and one instrument.
 
     Args:
         table: the rules, as configs/rendered-split.yaml has them.
         midi_dir: holds the folders of pieces that the table names.
-        soundfont_dir: holds the banks.
+        soundfont_dir: holds the banks; None where none is played, and `banks` are empty.
         split: "train", "dev" or "test".
-        instrument: a key of `INSTRUMENTS`.
+        instrument: a key of `INSTRUMENTS`, or "vocals".
+
+    Raises:
+        ConfigError: for a split that is none of these, or a table without the rules.
+        DataError: for a table that cannot be read, or an instrument without SoundFonts.
     """
     if split not in SPLITS:
         raise ConfigError(f"split '{split}' is none of {', '.join(SPLITS)}")
@@ -46,6 +50,8 @@ def read_split(
         raise ConfigError(
             f"{table} is no table of splits ({error!r}); see configs/rendered-split.yaml"
         ) from error
+    if soundfont_dir is None:
+        return pieces, []
     found = [(path.parent.name, path.stem) for path in find_soundfonts(soundfont_dir, instrument)]
     return pieces, [
         name

@@ -82,6 +82,7 @@ class Sung:
         folder: where the recordings are kept; what is there is not made again.
         minutes: of recordings to train on.
         held_out_minutes: of recordings to measure on.
+        split: table of the pieces that are kept back, as for `Rendered`.
     """
 
     def __init__(
@@ -91,13 +92,18 @@ class Sung:
         midi: str | None = None,
         minutes: float = 100.0,
         held_out_minutes: float = 8.0,
+        split: str | None = None,
     ) -> None:
         self.speech, self.folder = Path(speech), Path(folder)
         self.midi = Path(midi) if midi else None
         self.minutes = {"train": minutes, "held-out": held_out_minutes}
+        self.split = Path(split) if split else None
 
     def recordings(self, split: Split, sample_rate: int) -> Iterator[Recording | Tensor]:
         """See `SoloSource`."""
+        pieces = None
+        if self.split and self.midi:
+            pieces, _ = read_split(self.split, self.midi, None, _SPLITS[split], "vocals")
         out = self.folder / "vocals" / split
         sing(
             self.speech / _SPLITS[split],
@@ -106,5 +112,6 @@ class Sung:
             self.minutes[split],
             _SEEDS[split],
             sample_rate,
+            pieces,
         )
         return SoloFolder(str(out)).recordings("train", sample_rate)
