@@ -49,6 +49,7 @@ class Recipe:
         recordings: where they come from, and whose they are: a file of configs/recordings.
         configs: that every leg starts from, as `instglow fit --config` finds them.
         legs: what each changes.
+        storage: of the weights that the last leg publishes.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recipe:
     recordings: str
     configs: list[str]
     legs: list[dict[str, Any]]
+    storage: str = "float16"
 
     @classmethod
     def read(cls, name: str) -> Recipe:
@@ -89,6 +91,8 @@ class Recipe:
             model |= {"init": self.name, "registry": str(RUNS)}
         last = index + 1 == len(self.legs)
         publish = {"replace": True, "registry": str(PRIORS if last else RUNS)}
+        if last:
+            publish["storage"] = self.storage
         trainer = {**leg["trainer"], "logger": False}
         return {"model": model, "trainer": trainer, "publish": publish}
 

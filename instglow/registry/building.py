@@ -12,7 +12,7 @@ from instglow.errors import CardError, InstGlowError, WeightsError
 from instglow.families import family
 from instglow.prior import Prior
 from instglow.registry.card import CARD, PriorCard, plain
-from instglow.registry.weights import digest, fill, pack, unpack
+from instglow.registry.weights import Storage, digest, fill, pack, unpack
 
 
 def restore(folder: Path, card: PriorCard) -> Prior:
@@ -36,7 +36,7 @@ def restore(folder: Path, card: PriorCard) -> Prior:
 
 
 def weights_and_card(
-    name: str, prior: Prior, storage: str, **about: Any
+    name: str, prior: Prior, storage: Storage, **about: Any
 ) -> tuple[bytes, PriorCard]:
     """What the folder of a prior is to hold.
 

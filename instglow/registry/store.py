@@ -26,6 +26,7 @@ from instglow.registry.model_card import model_card
 # Priors are listed in less time than torch takes to import: only what loads or adds one needs it.
 if TYPE_CHECKING:
     from instglow.prior import Prior
+    from instglow.registry.weights import Storage
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Registry:
         training: Mapping[str, Any] | None = None,
         bits_per_dim: Mapping[str, float] | None = None,
         replace: bool = False,
-        storage: str = "float32",
+        storage: Storage = "float32",
     ) -> Path:
         """Write a prior with its card and README.md into the first writable layer.
 
@@ -162,7 +163,7 @@ class Registry:
             training: settings, plain values.
             bits_per_dim: instrument -> held-out bits per dimension.
             replace: a prior of that name in the same layer.
-            storage: of floating numbers, one of `STORAGES`.
+            storage: of floating numbers; "float16" loses nothing that can be heard.
 
         Returns:
             The prior's folder.

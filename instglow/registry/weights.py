@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from instglow.errors import WeightsError
 
-STORAGES = ("float32", "float16", "int7")
+Storage = Literal["float32", "float16", "int7"]
 """In what floating numbers are stored; see `pack`."""
 
 _GROUP = 32
@@ -22,13 +23,13 @@ _LARGE = 4096
 _SCALE, _SHAPE = ":scale", ":shape"
 
 
-def pack(prior: nn.Module, name: str, storage: str = "float32") -> bytes:
+def pack(prior: nn.Module, name: str, storage: Storage = "float32") -> bytes:
     """The state of a prior as a safetensors file.
 
     Args:
         prior: whose state.
         name: for errors.
-        storage: of floating numbers, one of `STORAGES`. A tensor that float16 cannot hold stays in
+        storage: of floating numbers. A tensor that float16 cannot hold stays in
             float32. "int7" stores large matrices in groups of 32 numbers, and the rest in float16:
             KEY (rows, groups, bytes) holds integers of 7 bits, KEY:scale (rows, groups) what they
             are multiplied by, KEY:shape what the whole is. Whatever is stored, float32 is loaded.
@@ -103,7 +104,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _stored(key: str, tensor: Tensor, storage: str) -> dict[str, Tensor]:
+def _stored(key: str, tensor: Tensor, storage: Storage) -> dict[str, Tensor]:
     if not tensor.is_floating_point() or storage == "float32":
         return {key: tensor}
     if storage.startswith("int") and tensor.ndim > 1 and tensor.numel() >= _LARGE:

@@ -17,6 +17,7 @@ from instglow.prior import Prior
 from instglow.registry import Registry, Source, validate_name
 from instglow.registry.model_card import confusion
 from instglow.registry.runs import RUNS, newest_run
+from instglow.registry.weights import Storage
 from instglow.training.discrimination import measured_others
 
 
@@ -28,6 +29,7 @@ def publish(
     replace: bool = False,
     trained_on: Sequence[Source] = (),
     licence: str = "unstated",
+    storage: Storage = "float16",
 ) -> Path:
     """Register the prior of a checkpoint that `instglow fit` wrote -> the prior's folder.
 
@@ -47,7 +49,7 @@ def publish(
         training=about.get("training", {}),
         bits_per_dim=bits,
         replace=replace,
-        storage="float16",
+        storage=storage,
     )
     if doubt := confusion(name, bits):
         print(doubt)

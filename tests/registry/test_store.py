@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -25,9 +26,10 @@ from instglow.families import family
 from instglow.prior import Decoded, Prior
 from instglow.registry import Layer, Registry, Source
 from instglow.registry import layer as layer_module
-from instglow.registry.weights import STORAGES, pack
+from instglow.registry.weights import Storage, pack
 
 FRONTEND = Frontend(8000, 64, 16)
+STORAGES = get_args(Storage)
 
 
 class ToyPrior(Prior):
