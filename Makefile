@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRIORS := bass,drums,guitar,piano
 
-.PHONY: setup demo test test-fast lint docs-check api results page speed training-speed loader picture dashboard prior variants new-instrument synthesisers
+.PHONY: setup demo test test-fast lint docs-check api floor results page speed training-speed loader picture dashboard prior variants new-instrument synthesisers
 
 setup: .venv/installed
 
@@ -50,6 +50,11 @@ results: setup
 	@$(BIN)/python benchmarks/results.py train
 	@$(BIN)/python benchmarks/results.py measure $(if $(SONGS),--songs $(SONGS))
 	@$(BIN)/python benchmarks/results.py write
+
+# What the presets score on four seconds of the example: tests fail where either loses 0.2 dB
+floor: setup
+	@$(BIN)/instglow evaluate examples --priors $(PRIORS) --seconds 4 --registry priors \
+		--method fast --method instglow --figure mean_sdr --json tests/evaluation/floor.json
 
 page: setup
 	@$(BIN)/instglow evaluate examples --priors $(PRIORS) --seconds 8 --out evaluations/page \
