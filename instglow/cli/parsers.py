@@ -158,7 +158,7 @@ def evaluate(prog: str) -> Parser:
     parser.add_argument(
         "--museval",
         action="store_true",
-        help="measure museval's ISR, SIR and SAR too, which takes long; needs ffmpeg and ffprobe",
+        help="measure museval's ISR, SIR and SAR too, which takes long",
     )
     parser.add_device()
     parser.add_search()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from instglow.audio.io import SILENCE
-from instglow.errors import DependencyError
 
 Scores = dict[str, "float | None"]
 """Figure -> dB, higher is better; None where the ratio is infinite or undefined. The figures:
@@ -51,9 +52,6 @@ def score(
 
     Returns:
         Stem -> scores, or None where the true stem is silent and no ratio is defined.
-
-    Raises:
-        DependencyError: see `require_museval`.
     """
     true, found = _with_accompaniment({name: truth[name] for name in estimates}, estimates)
     heard = [name for name, stem in true.items() if not _silent(stem.flatten())]
@@ -70,19 +68,23 @@ def score(
     return {name: rows.get(name) for name in true}
 
 
-def require_museval() -> Any:
-    """museval's `bss_eval`, whose import fails without two programs.
+@cache
+def bss_eval() -> Callable[..., Any]:
+    """museval's function of that name, out of its one file.
 
-    Raises:
-        DependencyError: without ffmpeg or ffprobe.
+    The package imports musdb, which cannot be imported without programs that no score needs.
     """
-    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-        raise DependencyError(
-            "museval needs the programs ffmpeg and ffprobe: install FFmpeg, or leave out --museval"
-        )
-    from museval.metrics import bss_eval  # slow to import
-
-    return bss_eval
+    package = find_spec("museval")
+    assert package is not None, "museval is a dependency"
+    assert package.submodule_search_locations is not None
+    file = Path(package.submodule_search_locations[0]) / "metrics.py"
+    found = spec_from_file_location("instglow_museval_metrics", file)
+    assert found is not None, file
+    assert found.loader is not None, file
+    metrics = module_from_spec(found)
+    found.loader.exec_module(metrics)
+    function: Callable[..., Any] = metrics.bss_eval
+    return function
 
 
 def _counted(true: Sequence[Tensor], found: Sequence[Tensor], window: int) -> Tensor:
@@ -137,7 +139,6 @@ def _si_sdr(s: Tensor, estimate: Tensor) -> Tensor:
 
 def _museval(true: Sequence[Tensor], found: Sequence[Tensor], window: int) -> list[Scores]:
     """(channels, samples) each -> ISR, SIR and SAR of each stem."""
-    bss_eval = require_museval()
     rows: list[Scores] = [dict.fromkeys(MUSEVAL) for _ in true]
     usable = [
         number
@@ -149,7 +150,7 @@ def _museval(true: Sequence[Tensor], found: Sequence[Tensor], window: int) -> li
             torch.stack([stems[number] for number in usable]).transpose(1, 2).double().numpy()
             for stems in (true, found)
         )
-        _, *figures, _ = bss_eval(s, estimates, window=window, hop=window)
+        _, *figures, _ = bss_eval()(s, estimates, window=window, hop=window)
     except Exception:  # singular matrices, and with NumPy 2.4 what its own handler of them raises
         return rows
     for figure, by_stem in zip(MUSEVAL, figures, strict=True):

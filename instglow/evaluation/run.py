@@ -13,7 +13,7 @@ from instglow.audio.io import SILENCE
 from instglow.audio.stems import StemWriter
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.errors import AudioError, ConfigError
-from instglow.evaluation.bss import require_museval, score
+from instglow.evaluation.bss import score
 from instglow.evaluation.method import Method, Segment
 from instglow.evaluation.results import SongResult, code, identity, key_of, load, save
 
@@ -104,8 +104,6 @@ def evaluate(
     Raises:
         PriorNotFound, DependencyError: before anything is separated.
     """
-    if plan.museval:
-        require_museval()
     skipped = dict(plan.songs.skipped)
     results: dict[str, SongResult] = {}
     for song in plan.songs.songs:
