@@ -14,15 +14,15 @@ from instglow import Registry, Separator
 from instglow.data.datasets import open_dataset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SECONDS = 8.0
 HIGHEST = 5000.0  # Hz
 
 
 def draw(axes: Axes, title: str, wave: Tensor, sample_rate: int) -> None:
+    seconds = wave.shape[-1] / sample_rate
     frontend = Registry.default().load("piano").frontend
-    magnitude = frontend.magnitude(wave.mean(0)[: round(SECONDS * sample_rate)])
+    magnitude = frontend.magnitude(wave.mean(0))
     decibels = 20 * magnitude.clamp(min=1e-4).log10()
-    extent = (0, SECONDS, 0, frontend.sample_rate / 2000)
+    extent = (0, seconds, 0, frontend.sample_rate / 2000)
     axes.imshow(
         decibels, origin="lower", aspect="auto", extent=extent, vmin=-40, vmax=40, cmap="magma"
     )
@@ -33,9 +33,10 @@ def draw(axes: Axes, title: str, wave: Tensor, sample_rate: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=8.0, help="from the beginning of the song")
     arguments = parser.parse_args()
     (song,) = open_dataset(EXAMPLES).songs
-    mixture, true = song.read(0, song.samples)
+    mixture, true = song.read(0, round(arguments.seconds * song.sample_rate))
     found = Separator.from_registry(song.stems).separate(mixture, song.sample_rate)
     figure, rows = plt.subplots(2, len(song.stems) + 1, figsize=(13, 4.6), sharex=True, sharey=True)
     for row, label, stems in ((0, "separated", found), (1, "true", true)):

@@ -1,5 +1,7 @@
 """`make speed`: seconds of a separation against seconds of music, written into docs/speed.md.
 
+    python benchmarks/speed.py --seconds 1 --rounds 1 --songs 1 --write FILE   # a trial
+
 Every row is measured in turn with the first one (A B A B), so that a busy machine slows both.
 """
 
@@ -26,13 +28,14 @@ from instglow.separation.presets import PRESETS
 from instglow.separation.search import LatentSearch
 
 BAND = ("bass", "drums", "guitar", "piano")
-ROUNDS, STEPS = 3, 3
+STEPS = 3
 
 HEADER = """# Speed
 
 Written by `make speed`. One iteration of each stage with the four shipped priors of the band on
 {machine}; the median of {rounds} interleaved rounds. Preset `fast` is {annealing} iterations of
-annealing, `default` these and {latent} of the latent search; relative to 60 s chunks.
+annealing, `default` these and {latent} of the latent search; relative to {longest:g} s
+chunks.
 
 | chunk | annealing, s a step | latent search, s a step | a minute, `fast` | `default` | relative |
 |---|---:|---:|---:|---:|---:|
@@ -41,9 +44,8 @@ annealing, `default` these and {latent} of the latent search; relative to 60 s c
 
 SCORING = """
 Scoring by `instglow evaluate`, separation apart: {songs} songs of one minute, 44.1 kHz stereo, four
-stems (global SDR, museval's frames, SI-SDR, each also of the mixture): {seconds:.0f} s.
+stems (global SDR, SDR of frames, SI-SDR, each also of the mixture): {seconds:.0f} s.
 """
-SONGS = 10
 
 
 class Noise(Song):
@@ -63,13 +65,13 @@ class Noise(Song):
         return Excerpt(waves.sum(0), dict(zip(BAND, waves, strict=True)))
 
 
-def scoring() -> str:
-    songs = SongSet("noise", [Noise(number) for number in range(SONGS)])
+def scoring(count: int) -> str:
+    songs = SongSet("noise", [Noise(number) for number in range(count)])
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         evaluate(MixtureShare(), Plan(songs, Path(folder)))
         seconds = time.perf_counter() - started
-    return SCORING.format(songs=SONGS, seconds=seconds)
+    return SCORING.format(songs=count, seconds=seconds)
 
 
 def iteration(priors: list, mixture: torch.Tensor) -> tuple[float, float]:
@@ -85,6 +87,9 @@ def iteration(priors: list, mixture: torch.Tensor) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the longest chunk")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--songs", type=int, default=10, help="to score, of a minute each")
     arguments = parser.parse_args()
     priors = [
         prior.eval().requires_grad_(False)
@@ -92,19 +97,27 @@ def main() -> None:
     ]
     frontend = priors[0].frontend
     mixtures = {
-        seconds: torch.rand(1, frontend.bins, frontend.frames(seconds * frontend.sample_rate))
-        for seconds in (60, 30, 10)
+        seconds: torch.rand(
+            1, frontend.bins, frontend.frames(round(seconds * frontend.sample_rate))
+        )
+        for seconds in (arguments.seconds / part for part in (1, 2, 6))
     }
     for mixture in mixtures.values():
         iteration(priors, mixture)
-    taken: dict[int, list[tuple[float, float]]] = {seconds: [] for seconds in mixtures}
-    for _ in range(ROUNDS):
+    taken: dict[float, list[tuple[float, float]]] = {seconds: [] for seconds in mixtures}
+    for _ in range(arguments.rounds):
         for seconds, mixture in mixtures.items():
             taken[seconds].append(iteration(priors, mixture))
     fast, default = PRESETS["fast"].search, PRESETS["default"].search
     latent = default.iterations - fast.iterations
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
-    text = HEADER.format(machine=machine, rounds=ROUNDS, annealing=fast.iterations, latent=latent)
+    text = HEADER.format(
+        machine=machine,
+        rounds=arguments.rounds,
+        annealing=fast.iterations,
+        latent=latent,
+        longest=arguments.seconds,
+    )
     reference = 0.0
     for seconds, pairs in taken.items():
         annealing, descent = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -112,10 +125,10 @@ def main() -> None:
         whole = quick + descent * latent * 60 / seconds
         reference = reference or whole
         text += (
-            f"| {seconds} s | {annealing:.2f} | {descent:.2f} | {quick:.0f} s | {whole:.0f} s | "
+            f"| {seconds:g} s | {annealing:.2f} | {descent:.2f} | {quick:.0f} s | {whole:.0f} s | "
             f"{whole / reference:.2f} |\n"
         )
-    text += scoring()
+    text += scoring(arguments.songs)
     arguments.write.write_text(text)
     sign(arguments.write)
     print(text)

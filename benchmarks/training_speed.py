@@ -26,7 +26,7 @@ from instglow.families.glow import GlowPrior
 FRONTEND = Frontend(22050, 1024, 256)
 BATCHES = ((2, 2.0), (8, 2.0), (16, 5.0))
 """Segments, and seconds of each; the last is that of `configs/paper`."""
-WARM, ROUNDS = 2, 7
+WARM = 2
 
 HEADER = """# Training speed
 
@@ -78,7 +78,7 @@ def stepper(loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> Cal
     return step
 
 
-def race(batch: int, seconds: float) -> tuple[list[float], list[float]]:
+def race(batch: int, seconds: float, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of each round: the plain step's, ours."""
     prior, data = prior_of_paper_size(), music(batch, seconds)
     plain, draw = PlainGlow(prior), torch.Generator().manual_seed(2)
@@ -89,7 +89,7 @@ def race(batch: int, seconds: float) -> tuple[list[float], list[float]]:
     )
     for _ in range(WARM):
         theirs(), ours()
-    pairs = [(theirs(), ours()) for _ in range(ROUNDS)]
+    pairs = [(theirs(), ours()) for _ in range(rounds)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
@@ -111,11 +111,11 @@ def differences(dtype: torch.dtype) -> tuple[float, float]:
     )
 
 
-def report() -> str:
+def report(rounds: int) -> str:
     parameters = sum(p.numel() for p in prior_of_paper_size().parameters()) / 1e6
-    text = HEADER.format(parameters=parameters, machine=machine(), rounds=ROUNDS, warm=WARM)
+    text = HEADER.format(parameters=parameters, machine=machine(), rounds=rounds, warm=WARM)
     for batch, seconds in BATCHES:
-        plain, ours = race(batch, seconds)
+        plain, ours = race(batch, seconds, rounds)
         ratios = [theirs / mine for theirs, mine in zip(plain, ours, strict=True)]
         slow, fast = statistics.median(plain), statistics.median(ours)
         heard = batch * seconds
@@ -138,9 +138,10 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    text = report()
+    text = report(arguments.rounds)
     arguments.write.write_text(text)
     sign(arguments.write)
     print(text)

@@ -70,6 +70,7 @@ class Separator:
             **settings: segment, overlap, device and batch_size; see `Separator`.
 
         Raises:
+            InvalidName: for the name of a stem or prior that cannot be one.
             PriorNotFound: names the near ones.
             ConfigError: for one stem from two priors, or an instrument that its prior lacks; see
                 also `Separator`.
@@ -135,7 +136,11 @@ class _InMemory(NamedTuple):
 
 
 def check_mixture(mixture: Tensor, sample_rate: int) -> Tensor:
-    """The mixture as float32, or an AudioError in one line."""
+    """The mixture as float32.
+
+    Raises:
+        AudioError: see `Separator.separate`.
+    """
     if sample_rate < 1:
         raise AudioError(f"sample rate must be at least 1 Hz, got {sample_rate}")
     if not mixture.is_floating_point():
@@ -160,6 +165,11 @@ def load_priors(names: Sequence[str] | str, registry: Registry) -> dict[str, Pri
     """The prior of each stem, in order, as `parse_priors` reads the names.
 
     A prior of several stems is loaded once, and they share its weights.
+
+    Raises:
+        InvalidName, PriorNotFound: for a name that cannot be one, or that no registry has.
+        ConfigError: for one stem from two priors, or an instrument that its prior lacks.
+        RegistryError: for a card or weights that cannot be read.
     """
     named = parse_priors(names)
     loaded = {name: registry.load(name) for name in dict.fromkeys(named.values())}

@@ -1,5 +1,6 @@
 """Generated documents say what they were made from; `make docs-check` finds those out of date."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import instglow
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-import provenance  # noqa: E402 a script beside the package, not a part of it
+import api_page  # noqa: E402 a script beside the package, not a part of it
+import provenance  # noqa: E402
 
 CARD = "sha256: {sha256}\narchitecture: {{steps: 8}}\nframe: 1\nfrontend: {{n_fft: 1024}}\n"
 TABLE = provenance.Document("make table", ("measure.py", "prior bass", "preset fast", "songs"))
@@ -152,3 +154,27 @@ def test_a_picture_keeps_its_pixels_and_has_one_stamp(tree):
     before, after = image.open(PICTURE), image.open(tree / "docs/plot.png")
     assert before.tobytes() == after.tobytes()
     assert (tree / "docs/plot.png").read_bytes().count(b"Made by") == 1
+
+
+def raised_by(function: ast.FunctionDef) -> set[str]:
+    """What its own lines raise, by name."""
+    nodes = list(ast.walk(function))
+    raises = [node.exc for node in nodes if isinstance(node, ast.Raise)]
+    names = {ast.unparse(one.func) for one in raises if isinstance(one, ast.Call)}
+    calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return names - {"NotImplementedError"} | ({"ConfigError"} if "require" in calls else set())
+
+
+@pytest.mark.parametrize("file", [file for files in api_page.SECTIONS.values() for file in files])
+def test_docstrings_of_the_python_interface_name_every_exception(file):
+    tree = ast.parse((provenance.ROOT / "instglow" / file).read_text())
+    owners = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    for owner in owners:
+        for function in owner.body:
+            if isinstance(function, ast.FunctionDef):
+                made = function.name in ("__init__", "__post_init__")
+                if function.name.startswith("_") and not made:
+                    continue
+                text = ast.get_docstring(owner if made else function) or ""
+                missing = {name for name in raised_by(function) if name not in text}
+                assert not missing, f"{file}: {owner} {function.name}: {missing}"

@@ -20,6 +20,9 @@ class Frontend:
         sample_rate: Hz.
         n_fft: window and FFT length in samples; even.
         hop_length: samples between frames; at most half a window, so that it can be inverted.
+
+    Raises:
+        ConfigError: for numbers below 1, an odd n_fft, or a hop that is longer than half of it.
     """
 
     sample_rate: int = 22050

@@ -18,7 +18,7 @@ def family(name: str) -> type[Prior]:
     found = plugins.load(GROUP, name, RegistryError)
     if not (isinstance(found, type) and issubclass(found, Prior)):
         raise RegistryError(
-            f"family {name!r} is {plugins.offered(GROUP)[name].value}, which is no subclass of "
+            f"family {name!r} is {plugins.offered(GROUP)[name].value}, which is not a subclass of "
             "instglow.prior.Prior; correct the entry point of its package"
         )
     return found

@@ -42,6 +42,10 @@ class GlowPrior(Trainable):
             search scales the mixture by; 0 takes every recording as it is, as the paper does.
         denoiser: sizes of a `Denoiser` that is learnt beside the flow, on the same compressed
             magnitudes, for `denoise`; None for none, as in the paper.
+
+    Raises:
+        ConfigError: for a denoiser's setting that does not exist, or is not a whole number above 0.
+        ValueError: for an amplitude, channels or groups that the layers of the flow refuse.
     """
 
     family: ClassVar[str] = "glow"
@@ -212,11 +216,10 @@ def _sizes(denoiser: dict[str, int]) -> dict[str, int]:
     """The sizes of a denoiser, or a ConfigError that lists those it has."""
     known = [name for name in signature(Denoiser).parameters if name != "channels"]
     for name, size in denoiser.items():
-        if name not in known or not isinstance(size, int) or size < 1:
-            raise ConfigError(
-                f"denoiser: {name} of {size!r} is no size of it; it has whole numbers above 0 as "
-                f"{', '.join(known)}"
-            )
+        if name not in known:
+            raise ConfigError(f"denoiser has no setting {name!r}; it has {', '.join(known)}")
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"denoiser: {name} must be a whole number above 0, got {size!r}")
     return denoiser
 
 

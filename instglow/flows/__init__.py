@@ -1,4 +1,4 @@
-"""Invertible layers: each maps forth, back, and says by how much it stretches volume."""
+"""Invertible layers, each with its inverse and the log-determinants of both."""
 
 from instglow.flows.actnorm import ActNorm
 from instglow.flows.amplitude import Amplitude, Linear, Power, SymmetricLog

@@ -1,4 +1,4 @@
-"""How loudness is counted: an invertible compression of the magnitudes.
+"""Invertible compression of the magnitudes.
 
 A linear prior and a compressed one are the same thing to a search. All are odd functions, so that a
 flow over all real numbers has an image everywhere.
@@ -35,12 +35,15 @@ class Power(Amplitude):
 
     Args:
         exponent: in (0, 1]; 0.5 makes a square-root amplitude of a linear one.
+
+    Raises:
+        ValueError: for an exponent out of that range.
     """
 
     def __init__(self, exponent: float = 0.5) -> None:
         super().__init__()
         if not 0 < exponent <= 1:
-            raise ValueError(f"exponent {exponent} is not in (0, 1]")
+            raise ValueError(f"exponent must be above 0 and at most 1, got {exponent}")
         self.exponent = exponent
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,12 +70,15 @@ class SymmetricLog(Amplitude):
 
     Args:
         floor: linear amplitude, above 0.
+
+    Raises:
+        ValueError: for a floor that is not above 0.
     """
 
     def __init__(self, floor: float = 0.1) -> None:
         super().__init__()
         if floor <= 0:
-            raise ValueError(f"floor {floor} is not above 0")
+            raise ValueError(f"floor must be above 0, got {floor}")
         self.floor = floor
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,4 +112,4 @@ def amplitude(spec: str) -> Amplitude:
         return Linear()
     if kind in {"power", "log"} and number:
         return (Power if kind == "power" else SymmetricLog)(float(number))
-    raise ValueError(f"amplitude {spec!r} is not 'linear', 'power:EXPONENT' or 'log:FLOOR'")
+    raise ValueError(f"amplitude must be 'linear', 'power:EXPONENT' or 'log:FLOOR', got {spec!r}")

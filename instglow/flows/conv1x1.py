@@ -17,12 +17,15 @@ class GroupedConv1x1(Bijection):
     Args:
         channels: a multiple of `groups`.
         groups: the size of the matrix.
+
+    Raises:
+        ValueError: for channels that are not such a multiple.
     """
 
     def __init__(self, channels: int, groups: int = 4) -> None:
         super().__init__()
         if channels % groups:
-            raise ValueError(f"{channels} channels do not divide into groups of {groups}")
+            raise ValueError(f"channels must be a multiple of groups ({groups}), got {channels}")
         self.groups = groups
         rotation = torch.linalg.qr(torch.randn(groups, groups))[0]
         # a rotation with determinant +1 starts the flow without a reflection

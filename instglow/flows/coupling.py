@@ -1,4 +1,4 @@
-"""Affine coupling, and the gated WaveNet that says by how much."""
+"""Affine coupling, and the gated WaveNet that computes its shift and scale."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class GatedWaveNet(nn.Module):
         layers: gated layers; layer j has dilation `dilation_rate ** j`.
         kernel: frames that one convolution sees; odd.
         dilation_rate: 1 for none.
-        condition: channels of what the network is told besides, the same at every frame; 0 for
-            nothing. Every gated layer adds a linear map of it.
+        condition: channels of a conditioning vector, the same at every frame; 0 for none. Every
+            gated layer adds a linear map of it.
     """
 
     def __init__(
@@ -112,9 +112,13 @@ class GatedWaveNet(nn.Module):
         """What each layer adds before its gate: (batch, 2 · hidden, 1), or None for nothing."""
         layers = len(self.gates)
         if self.conditioning is None:
-            assert condition is None, "a network without condition channels is told something"
+            assert condition is None, (
+                "a condition is given, but the network has no condition channels"
+            )
             return [None] * layers
-        assert condition is not None, "a network with condition channels is told nothing"
+        assert condition is not None, (
+            "no condition is given, but the network has condition channels"
+        )
         return self.conditioning(condition)[..., None].chunk(layers, 1)
 
 
@@ -128,12 +132,15 @@ class AffineCoupling(Bijection):
         bounded: s = log(10⁻⁶ + sigmoid(s′ + 2)) instead of s = s′, so that the forward map shrinks
             only; the authors' option `sigmoid_scale`.
         network: arguments of `GatedWaveNet`.
+
+    Raises:
+        ValueError: for an odd number of channels.
     """
 
     def __init__(self, channels: int, bounded: bool = False, **network: int) -> None:
         super().__init__()
         if channels % 2:
-            raise ValueError(f"{channels} channels do not divide into halves")
+            raise ValueError(f"channels must be even, got {channels}")
         self.bounded = bounded
         self.network = GatedWaveNet(channels // 2, channels, **network)
 

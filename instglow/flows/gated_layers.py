@@ -1,4 +1,4 @@
-"""The gated layers of a WaveNet on a CPU, in training: one operation with a backward of its own.
+"""The gated layers of a WaveNet, trained on a CPU: one operation with a backward of its own.
 
 The same numbers as layer by layer, to rounding. What it saves: more than half of the convolutions'
 multiplications (see `winograd`), all permuting, most temporary tensors, and the slow tanh.

@@ -32,7 +32,7 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     """An OutputError for a file that cannot be a plot, or is there already."""
     if path.suffix.lower() not in FORMATS:
         known = ", ".join(sorted(FORMATS))
-        raise OutputError(f"{path}: cannot draw '{path.suffix}' files; use one of {known}")
+        raise OutputError(f"{path}: cannot write a plot as '{path.suffix}'; use one of {known}")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; pass --overwrite, or name another file")
 

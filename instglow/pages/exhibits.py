@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from instglow.audio.io import read
 from instglow.evaluation.results import SongResult
 from instglow.evaluation.run import Plan
-from instglow.pages.listening import Exhibit, Heard
+from instglow.pages.listening import Estimates, Exhibit
 
 
 def exhibits(plan: Plan, results: Mapping[str, Sequence[SongResult]]) -> Iterator[Exhibit]:
@@ -18,7 +18,7 @@ def exhibits(plan: Plan, results: Mapping[str, Sequence[SongResult]]) -> Iterato
         results: by method.
     """
     for song in plan.songs.songs:
-        heard = []
+        estimates = []
         for method, rows in results.items():
             row = next((row for row in rows if row.name == song.name), None)
             if row is None or not row.segments:
@@ -26,9 +26,10 @@ def exhibits(plan: Plan, results: Mapping[str, Sequence[SongResult]]) -> Iterato
             paths = plan.audio(method, song, plan.chosen(song))
             stems = {name: read(path)[0] for name, path in paths.items() if path.exists()}
             scores = row.segments[min(row.segments, key=float)]["scores"]
-            heard.append(Heard(method, stems, {s: v for s, v in scores.items() if v is not None}))
-        if heard:
+            shown = {stem: one for stem, one in scores.items() if one is not None}
+            estimates.append(Estimates(method, stems, shown))
+        if estimates:
             start, count = plan.cuts(song)[0]
             excerpt = plan.read(song, start, count)
             truth = {name: excerpt.stems[name] for name in plan.chosen(song)}
-            yield Exhibit(song.name, song.sample_rate, excerpt.mixture, truth, heard)
+            yield Exhibit(song.name, song.sample_rate, excerpt.mixture, truth, estimates)

@@ -20,7 +20,7 @@ class ListeningPage:
 
     def add_options(self, parser: Parser) -> None:
         """See `Output`."""
-        parser.add_argument("--page", type=Path, metavar="DIR", help="write a page to listen to")
+        parser.add_argument("--page", type=Path, metavar="DIR", help="write a listening page")
 
     def check(self, arguments: Namespace) -> bool:
         """See `Output`."""
@@ -37,9 +37,9 @@ class ListeningPage:
         from instglow.pages.listening import write_page
 
         if arguments.page:
-            heard = exhibits(result.plan, result.songs)
-            page = write_page(arguments.page, result.plan.songs.name, heard, table(result.reports))
-            print(f"the page to listen to: {page}")
+            shown = exhibits(result.plan, result.songs)
+            page = write_page(arguments.page, result.plan.songs.name, shown, table(result.reports))
+            print(f"listening page: {page}")
 
 
 class EvaluationDashboard:

@@ -60,8 +60,8 @@ class Dashboard(Callback):
     ) -> None:
         if every < 1 or samples < 0 or seconds <= 0:
             raise ConfigError(
-                f"dashboard.every is {every}, samples {samples}, seconds {seconds}; need at least "
-                "1 epoch, 0 samples and some time, or --dashboard.enabled false"
+                "dashboard.every must be at least 1, samples at least 0 and seconds above 0, got "
+                f"{every}, {samples} and {seconds}; or pass --dashboard.enabled false"
             )
         self.every = every
         self.samples = samples

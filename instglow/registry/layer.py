@@ -57,7 +57,13 @@ class Layer:
         return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
     def place(self, name: str, files: Mapping[str, bytes], replace: bool) -> Path:
-        """Write a prior's files, all of them or, if anything goes wrong, none."""
+        """Write a prior's files, all of them or, if anything goes wrong, none.
+
+        Raises:
+            PriorExists: where there is one, unless it is to be replaced.
+            RegistryError: where something else is in its place, or another process holds the lock.
+            OutputError: where it cannot be written.
+        """
         target = self.path / name
         with self._alone(), Staged(self.path) as staged:
             if target.exists() or target.is_symlink():
@@ -75,7 +81,13 @@ class Layer:
         return target
 
     def remove(self, name: str) -> None:
-        """Delete a prior."""
+        """Delete a prior.
+
+        Raises:
+            PriorNotFound: where it is not there.
+            RegistryError: where another process holds the lock.
+            OutputError: where it cannot be deleted.
+        """
         target = self.path / name
         with self._alone(), Staged(self.path) as staged:
             if not _is_prior(target):

@@ -50,7 +50,11 @@ class Entry:
     hides: tuple[Path, ...] = ()
 
     def require_card(self) -> PriorCard:
-        """The card, or a CardError that says why there is none."""
+        """The card.
+
+        Raises:
+            CardError: says why there is none.
+        """
         if self.card is None:
             raise CardError(self.problem)
         return self.card
@@ -80,13 +84,23 @@ class Registry:
         return cls(layers)
 
     def list(self) -> list[Entry]:
-        """Every prior, by name; one with a broken card says what is wrong with it."""
+        """Every prior, by name; one with a broken card says what is wrong with it.
+
+        Raises:
+            RegistryError: where the folder asked for is missing.
+        """
         self._require_asked()
         names = sorted({name for layer in self.layers for name in layer.names()})
         return [entry for name in names if (entry := self._entry(name))]
 
     def find(self, name: str) -> Entry:
-        """The prior of that name; its card may be broken."""
+        """The prior of that name; its card may be broken.
+
+        Raises:
+            InvalidName: for a name that cannot be one.
+            PriorNotFound: where no layer has it; names the near ones.
+            RegistryError: where the folder asked for is missing.
+        """
         validate_name(name)
         self._require_asked()
         if entry := self._entry(name):
@@ -101,7 +115,14 @@ class Registry:
         )
 
     def load(self, name: str) -> Prior:
-        """Build the prior from its card and weights, on the CPU and in evaluation mode."""
+        """Build the prior from its card and weights, on the CPU and in evaluation mode.
+
+        Raises:
+            InvalidName, PriorNotFound: see `find`.
+            CardError: for a card that is broken, or does not suit its family.
+            WeightsError: for weights that are missing, damaged, or do not fit the card.
+            RegistryError: for a family that no installed package brings.
+        """
         from instglow.registry.building import restore
 
         entry = self.find(name)
@@ -115,7 +136,11 @@ class Registry:
             return restore(again.path, again.require_card())
 
     def destination(self) -> Layer:
-        """Where `add` writes: the first layer that can be written to; the one asked for or none."""
+        """Where `add` writes: the first layer that can be written to; the one asked for or none.
+
+        Raises:
+            RegistryError: where there is none.
+        """
         for layer in self.layers:
             if layer.writable():
                 return layer
@@ -134,7 +159,9 @@ class Registry:
             advice: how to replace one of that name, for the message.
 
         Raises:
+            InvalidName: for a name that cannot be one.
             PriorExists: for a name that is taken.
+            RegistryError: where no layer can be written to.
         """
         if taken := self._destination_of(name).folder(name):
             raise PriorExists(f"prior {name!r} is registered already in {taken}: {advice}")
@@ -167,6 +194,13 @@ class Registry:
 
         Returns:
             The prior's folder.
+
+        Raises:
+            InvalidName: for a name that cannot be one.
+            PriorExists: for a name that is taken, unless it is to be replaced.
+            CardError: for an architecture or settings that are not plain values.
+            WeightsError: for a prior that its family would not build, or an unknown storage.
+            RegistryError, OutputError: where it cannot be written.
         """
         from instglow.registry.building import weights_and_card
 
@@ -188,6 +222,11 @@ class Registry:
         """Delete a prior from the layer asked for, else the first that has it -> what was removed.
 
         What it `hides` is visible again: the first of these.
+
+        Raises:
+            InvalidName: for a name that cannot be one.
+            PriorNotFound: where the layer asked for, or none, has it.
+            RegistryError, OutputError: for a shipped prior, or one that cannot be deleted.
         """
         entry = self.find(name)
         layer = next(layer for layer in self.layers if layer.folder(name))

@@ -64,7 +64,7 @@ class AdversarialTraining(PriorRun):
     ) -> None:
         super().__init__(instrument, prior, learning_rate, 0, augmentation, seed)
         if critic_steps < 1:
-            raise ConfigError(f"critic_steps is {critic_steps}; the critic needs at least 1")
+            raise ConfigError(f"critic_steps must be at least 1, got {critic_steps}")
         self.prior: SpecGANPrior = prior
         self.critic = Critic(
             (prior.channels, prior.block),
@@ -98,8 +98,8 @@ class AdversarialTraining(PriorRun):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, SoloData):
             raise ConfigError(
-                f"adversarial training measures its data first and cannot do so on "
-                f"{type(data).__name__}; train on SoloData"
+                "adversarial training measures its data first, which only SoloData allows, got "
+                f"{type(data).__name__}"
             )
         train = data.segments["train"]
         magnitudes = [
@@ -143,7 +143,7 @@ class AdversarialTraining(PriorRun):
         count = inner.shape[-1] // self.prior.block
         if not count:
             raise ConfigError(
-                f"a segment of {magnitude.shape[-1]} frames has no whole block of "
+                f"a segment of {magnitude.shape[-1]} frames is shorter than a block of "
                 f"{self.prior.block}; raise data.seconds or lower model.augmentation.speed"
             )
         whole = self.prior.normalised(inner[..., : count * self.prior.block])

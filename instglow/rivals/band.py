@@ -129,7 +129,7 @@ class Draws(Sampler[int]):
     """The numbers of an epoch's draws, none of which another epoch has.
 
     Args:
-        epoch: asked for its number when an epoch starts.
+        epoch: returns the number of the current epoch; called when one starts.
         count: of an epoch.
     """
 

@@ -207,14 +207,14 @@ def _invert(mass: Tensor, uniform: Tensor) -> Tensor:
 def _pair(priors: Sequence[Prior]) -> tuple[CodePrior, CodePrior]:
     if len(priors) != 2:
         raise ConfigError(
-            f"a code search separates exactly two sources, not {len(priors)}; name two priors, or "
-            "take another preset"
+            f"a code search separates exactly two sources, got {len(priors)}; name two priors, or "
+            "use another preset"
         )
     one, other = priors
     if not (isinstance(one, CodePrior) and isinstance(other, CodePrior)):
         raise ConfigError(
-            f"a code search needs two priors over codes, not {one.family!r} and {other.family!r}; "
-            "name two of family 'lq-vae', or take another preset"
+            f"a code search needs two priors over codes, got families {one.family!r} and "
+            f"{other.family!r}; name two of family 'lq-vae', or use another preset"
         )
     codec, second = one.codec_state(), other.codec_state()
     if codec.keys() != second.keys() or not all(

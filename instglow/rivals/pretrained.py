@@ -50,7 +50,7 @@ def pretrained(name: str, device: torch.device | str) -> Trained:
         f"or give a checkpoint with --weights {name}=FILE"
     )
     if name not in _LOADERS:
-        raise DependencyError(f"no weights of {name!r}: {remedy}")
+        raise DependencyError(f"no published weights of {name!r}: {remedy}")
     load, module = _LOADERS[name]
     package(module)  # what is not installed is another matter than what cannot be downloaded
     try:
@@ -58,7 +58,7 @@ def pretrained(name: str, device: torch.device | str) -> Trained:
     except Exception as error:  # each package lets through whatever its download may raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DependencyError(
-            f"no weights of {name!r}, its authors' cannot be downloaded ({reason}): {remedy}"
+            f"the published weights of {name!r} cannot be downloaded ({reason}): {remedy}"
         ) from error
 
 

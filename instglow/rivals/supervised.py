@@ -91,7 +91,7 @@ def supervised(
         DependencyError: without weights, or without the package that the network needs.
     """
     if name not in NETWORKS:
-        raise ConfigError(f"no network {name!r}; there are: {', '.join(NETWORKS)}")
+        raise ConfigError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}")
     file = checkpoint or newest_run(name, root)
     trained = load(name, file, device) if file else pretrained(name, device)
     return SupervisedMethod(name, trained, device)
@@ -107,7 +107,7 @@ def load(name: str, checkpoint: Path, device: torch.device | str = "cpu") -> Tra
     """
     if not checkpoint.is_file():
         raise WeightsError(
-            f"no checkpoint {str(checkpoint)!r}; `instglow fit --config {name}.yaml` writes some"
+            f"no checkpoint {str(checkpoint)!r}; `instglow fit --config {name}.yaml` writes one"
         )
     try:
         model = _restored(checkpoint)
@@ -117,11 +117,11 @@ def load(name: str, checkpoint: Path, device: torch.device | str = "cpu") -> Tra
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise WeightsError(
             f"{checkpoint} is not a checkpoint of `instglow fit --config {name}.yaml` "
-            f"({reason}); name another"
+            f"({reason}); choose another file"
         ) from error
     if model.name != name:
         raise WeightsError(
-            f"{checkpoint} is a checkpoint of {model.name!r}, not of {name!r}; name another"
+            f"{checkpoint} is a checkpoint of {model.name!r}, not of {name!r}; choose another file"
         )
     model = model.to(device).eval()
     return Trained(

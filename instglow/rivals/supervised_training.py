@@ -56,7 +56,7 @@ class SupervisedTraining(TrainingRun):
         if data is not None and given != self.network.sources:
             raise ConfigError(
                 f"the data has {', '.join(given) or 'one instrument'}, the network separates "
-                f"{', '.join(self.network.sources)}: give data.sources (of BandData) and "
+                f"{', '.join(self.network.sources)}; give data.sources (of BandData) and "
                 "model.network.sources the same names in the same order"
             )
 

@@ -32,6 +32,9 @@ class Annealing:
         highest, lowest: the first level and the last, see `Denoises.denoise`.
         added: share of the noise that is drawn; 0 makes the search deterministic.
         seed: of the noise.
+
+    Raises:
+        ConfigError: for a number out of range.
     """
 
     steps: int = 20
@@ -104,6 +107,9 @@ class AnnealedSearch(LatentSearch):
         start_scale: of the latents of that start; 0 starts as a latent search does. The flow finds
             what the denoisers agreed on too unlikely to start from it as it is.
         **latent: see `LatentSearch`.
+
+    Raises:
+        ConfigError: for a number out of range.
     """
 
     annealing: Annealing = Annealing()

@@ -46,8 +46,8 @@ PRESETS = {
     "nmf": Preset(
         LatentSearch("kl", steps=100, learning_rate=0.1, relative=True, signed=False), RatioMask()
     ),
-    # Denoisers alone: a twentieth of the time of a latent search, and no gradients. More steps take
-    # more from sources that are quiet: docs/priors.md
+    # Denoisers alone: far less time than a latent search, and no gradients (docs/speed.md). More
+    # steps take more from sources that are quiet (docs/priors.md)
     "fast": Preset(Annealing(steps=10), RatioMask()),
     # What measured best at its cost: docs/results.md
     "default": Preset(
@@ -75,7 +75,11 @@ def preset_names() -> list[str]:
 
 
 def preset(name: str) -> Preset:
-    """By name, or a ConfigError that lists them."""
+    """The preset of that name.
+
+    Raises:
+        ConfigError: for another name, and lists them; for one whose package cannot be imported.
+    """
     if name in PRESETS:
         return PRESETS[name]
     if name not in plugins.offered(GROUP):

@@ -80,6 +80,9 @@ class LatentSearch:
         shared_scale: one step size for all coordinates (`SharedScaleAdam`) instead of Adam's one
             for each.
         seed: of those initial latents that are drawn.
+
+    Raises:
+        ConfigError: for an unknown divergence, or a number out of range.
     """
 
     divergence: str = "kl"

@@ -114,7 +114,7 @@ def test_the_page_and_the_dashboard(place):
         (("songs", "--weights", "guess=x"), "METHOD=FILE"),
         (("songs", "--method", "wave-u-net", "--weights", "wave-u-net=no.ckpt"), "no.ckpt"),
         (("songs", "--json", "songs/song 0/bass.wav/x.json", "--method", "mixture"), "x.json"),
-        (("songs", "--page", "songs"), "no listening page"),
+        (("songs", "--page", "songs"), "not part of a listening page"),
         (("songs", "--method", "lq-vae"), "bass-lq-vae"),
     ],
 )

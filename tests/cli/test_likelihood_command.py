@@ -135,7 +135,7 @@ def test_a_prior_for_which_its_own_solos_are_likeliest_is_discriminative(made, h
         ("bass SOLOS --seconds 30", "no segment to measure in solos: of 6 recordings none has 30"),
         ("bass SOLOS --segments -1", "-1 segments of each instrument are none"),
         ("bass SOLOS --seed -1", "a seed of -1 is not between 0 and 2^32 - 1"),
-        ("bass SOLOS --plot box.gif", "box.gif: cannot draw '.gif' files; use one of .pdf"),
+        ("bass SOLOS --plot box.gif", "box.gif: cannot write a plot as '.gif'; use one of .pdf"),
         ("bass SOLOS --louder", "unrecognized arguments: --louder; see `instglow likelihood"),
         ("bass", "the following arguments are required: DATASET; see `instglow likelihood"),
     ],

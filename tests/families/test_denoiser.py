@@ -141,9 +141,17 @@ def test_a_denoiser_is_taught_to_a_prior_that_had_none_and_its_flow_stays(tmp_pa
         PriorTraining("violin", prior(hidden=6), init="violin", registry=str(tmp_path))
 
 
-@pytest.mark.parametrize("sizes", [{"hiden": 8}, {"hidden": 0}, {"layers": 1.5}, {"channels": 4}])
-def test_sizes_that_a_denoiser_lacks_are_refused(sizes):
-    with pytest.raises(ConfigError, match="no size of it; it has whole numbers above 0 as hid"):
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"hiden": 8}, "denoiser has no setting 'hiden'; it has hidden, layers"),
+        ({"channels": 4}, "denoiser has no setting 'channels'"),
+        ({"hidden": 0}, "denoiser: hidden must be a whole number above 0, got 0"),
+        ({"layers": 1.5}, "denoiser: layers must be a whole number above 0, got 1.5"),
+    ],
+)
+def test_sizes_that_a_denoiser_lacks_are_refused(sizes, said):
+    with pytest.raises(ConfigError, match=said):
         prior(denoiser=sizes)
-    with pytest.raises(ConfigError, match="does not know instruments apart"):
+    with pytest.raises(ConfigError, match="cannot tell instruments apart"):
         ConditionalGlowPrior(FRONTEND, ["bass", "drums"], denoiser=TINY)

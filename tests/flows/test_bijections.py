@@ -101,7 +101,7 @@ def test_amplitudes_are_odd_and_increasing(spec):
 
 @pytest.mark.parametrize("spec", ["", "power", "power:2", "log:-1", "cubic:3", "linear:1"])
 def test_an_amplitude_that_is_none_is_refused(spec):
-    with pytest.raises(ValueError, match="is not"):
+    with pytest.raises(ValueError, match="must be"):
         amplitude(spec)
 
 

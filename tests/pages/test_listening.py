@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from instglow.errors import OutputError
-from instglow.pages.listening import Exhibit, Heard, write_page
+from instglow.pages.listening import Estimates, Exhibit, write_page
 from instglow.pages.listening.spectrogram import HEIGHT, HIGHEST, WIDTH, decibels
 
 RATE = 8000
@@ -29,7 +29,7 @@ def wave(seed, channels=2):
 def exhibit(song="A song", stems=("bass", "drums"), methods=("glow", "nmf")):
     truth = {stem: wave(index) for index, stem in enumerate(stems)}
     heard = [
-        Heard(
+        Estimates(
             method,
             {stem: wave(10 * number + index) for index, stem in enumerate(stems)},
             {
@@ -99,7 +99,7 @@ def test_every_link_is_relative_and_leads_to_a_file(tmp_path):
 def test_recordings_are_the_stems_within_16_bits(tmp_path):
     shown = exhibit()
     index = write_page(tmp_path / "page", "Title", [shown])
-    waves = {f"{h.method}-{stem}": wave for h in shown.heard for stem, wave in h.stems.items()}
+    waves = {f"{h.method}-{stem}": wave for h in shown.estimates for stem, wave in h.stems.items()}
     waves |= {f"true-stems-{stem}": wave for stem, wave in shown.truth.items()}
     waves["mixture"] = shown.mixture
     folder = index.parent / "audio" / "a-song"
@@ -144,7 +144,7 @@ def test_scores_as_they_are_said(tmp_path):
         "bass": {"sdr": 3.14, "si_sdr": -1.25, "sdr_i": 2.5, "sdr_frames": None},
         "drums": {"sdr": math.inf, "sdr_i": -math.inf},
     }
-    heard = Heard("glow", {"bass": wave(1), "drums": wave(2), "other": wave(3)}, scores)
+    heard = Estimates("glow", {"bass": wave(1), "drums": wave(2), "other": wave(3)}, scores)
     page = Reader(write_page(tmp_path, "Title", [Exhibit("One", RATE, wave(0), {}, [heard])]))
     assert page.text("dt") == ["SDR", "SI-SDR", "improvement", "frames", "SDR", "improvement"]
     assert page.text("dd") == ["3.1\xa0dB", "−1.2", "+2.5", "∞\xa0dB", "−∞"]
@@ -153,14 +153,14 @@ def test_scores_as_they_are_said(tmp_path):
 
 def test_what_a_method_lacks_is_said(tmp_path):
     heard = [
-        Heard("fewer", {}, {}),
-        Heard("more", {"bass": torch.full((1, RATE), math.nan), "residual": wave(1)}, {}),
+        Estimates("fewer", {}, {}),
+        Estimates("more", {"bass": torch.full((1, RATE), math.nan), "residual": wave(1)}, {}),
     ]
     shown = Exhibit("One", RATE, wave(0), {"bass": wave(0)}, heard)
     page = Reader(write_page(tmp_path, "Title", [shown]))
     assert len(page.all("audio")) == 3  # the mixture, the true bass, more's residual
     reasons = [text for text in page.text("p") if text.startswith("no")]
-    assert reasons == ["no such stem", "not a number: nothing to hear"] + 2 * ["no such stem"]
+    assert reasons == ["no such stem", "not a number or infinite"] + 2 * ["no such stem"]
 
 
 def test_the_summary_may_hold_a_markdown_table(tmp_path):
@@ -201,7 +201,7 @@ def test_one_song_is_in_memory_at_a_time(tmp_path):
             gc.collect()
             most = max(most, len(alive))
             one = exhibit(name, ("bass",), ())
-            song = Song(one.song, RATE, one.mixture, one.truth, one.heard)
+            song = Song(one.song, RATE, one.mixture, one.truth, one.estimates)
             alive.add(song)
             del one
             yield song
@@ -231,7 +231,9 @@ def test_our_old_page_is_replaced_and_files_beside_it_stay(tmp_path):
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path, name):
     (tmp_path / name).write_text("<title>mine</title>")
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=rf"holds '{name}' and no listening page .* another"):
+    with pytest.raises(
+        OutputError, match=rf"holds '{name}', which is not part of a listening page; choose another"
+    ):
         write_page(tmp_path, "Title", [exhibit()])
     assert contents(tmp_path) == before
     with pytest.raises(OutputError, match="is a file, not a folder"):

@@ -389,7 +389,7 @@ def test_a_sample_sounds_as_its_magnitudes_say():
 
 
 def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(ConfigError, match=r"dashboard.every is 0, .*at least 1 epoch"):
+    with pytest.raises(ConfigError, match=r"dashboard.every must be at least 1, .* got 0, "):
         Dashboard(every=0)
 
 

@@ -555,7 +555,7 @@ def test_families_are_found_by_entry_point():
         ),
         (
             "odd",
-            "family 'odd' is json:dumps, which is no subclass of instglow.prior.Prior; "
+            "family 'odd' is json:dumps, which is not a subclass of instglow.prior.Prior; "
             "correct the entry point of its package",
         ),
     ],

@@ -150,7 +150,7 @@ def test_blocks_are_in_order():
 
 
 def test_a_segment_without_a_block_says_what_to_change():
-    with pytest.raises(ConfigError, match="segment of 11 frames has no whole block of 8"):
+    with pytest.raises(ConfigError, match="segment of 11 frames is shorter than a block of 8"):
         run().blocks(torch.rand(1, 33, 11))
 
 
@@ -159,7 +159,7 @@ def test_data_that_cannot_be_measured_is_refused():
         def train_dataloader(self):
             return torch.utils.data.DataLoader(torch.zeros(4, 500))
 
-    with pytest.raises(ConfigError, match="cannot do so on Other; train on SoloData"):
+    with pytest.raises(ConfigError, match="which only SoloData allows, got Other"):
         trainer(1, enable_checkpointing=False).fit(run(), Other())
 
 

@@ -198,12 +198,12 @@ def test_the_preset_makes_stems_of_the_mixtures_length():
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_two_sources_only(count):
-    with pytest.raises(ConfigError, match=f"exactly two sources, not {count}"):
+    with pytest.raises(ConfigError, match=f"exactly two sources, got {count}"):
         CodeSearch()((toys() + toys())[:count], loudness(1, 2))
 
 
 def test_priors_without_codes_are_refused_by_name():
-    with pytest.raises(ConfigError, match="not 'code-toy' and 'band'"):
+    with pytest.raises(ConfigError, match="got families 'code-toy' and 'band'"):
         CodeSearch()([toys()[0], low_and_high()["low"]], loudness(1, 2))
 
 

@@ -121,12 +121,16 @@ def test_the_loss_of_masks_is_relative_to_the_mixture_and_bears_silence():
 
 @pytest.mark.parametrize(("sources", "rate"), [([], 8000), (["bass", "bass"], 8000), (["bass"], 0)])
 def test_sources_that_make_no_network_are_refused(sources, rate):
-    with pytest.raises(ConfigError, match="name each source once, and a positive rate"):
+    with pytest.raises(
+        ConfigError, match="sources must be distinct names and sample_rate above 0, got "
+    ):
         network("wave-u-net")(sources, rate)
 
 
 def test_an_unknown_network_is_answered_with_the_known():
-    with pytest.raises(ConfigError, match=f"no network 'u-net'; there are: {', '.join(NETWORKS)}"):
+    with pytest.raises(
+        ConfigError, match=f"unknown network 'u-net'; choose one of {', '.join(NETWORKS)}"
+    ):
         network("u-net")
 
 

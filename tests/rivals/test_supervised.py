@@ -167,7 +167,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 
 def test_an_unknown_network_is_answered_with_the_known(tmp_path):
-    with pytest.raises(ConfigError, match="no network 'u-net'; there are: wave-u-net, conv-tasnet"):
+    with pytest.raises(
+        ConfigError, match="unknown network 'u-net'; choose one of wave-u-net, conv-tasnet"
+    ):
         supervised("u-net", None, tmp_path)
 
 
@@ -182,7 +184,7 @@ def remedy(name: str) -> str:
 def test_without_weights_it_says_how_to_come_by_some(tmp_path, name):
     with pytest.raises(DependencyError) as caught:
         supervised(name, None, tmp_path)
-    assert str(caught.value) == f"no weights of {name!r}: {remedy(name)}"
+    assert str(caught.value) == f"no published weights of {name!r}: {remedy(name)}"
 
 
 def offline(*_: object, **__: object) -> None:
@@ -205,7 +207,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(
     with pytest.raises(DependencyError) as caught:
         supervised(name, None, tmp_path)
     message = str(caught.value)
-    assert message.startswith(f"no weights of {name!r}, its authors' cannot be downloaded (URLErr")
+    assert message.startswith(f"the published weights of {name!r} cannot be downloaded (URLErr")
     assert message.endswith(remedy(name))
     assert "\n" not in message
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Heard:
+class Estimates:
     """One method's result on one excerpt.
 
     Attributes:
@@ -33,11 +33,11 @@ class Exhibit:
         sample_rate: Hz.
         mixture: (channels, samples) full scale ±1.
         truth: the true stems, as the mixture; empty where nobody has them.
-        heard: one for each method, in the order of the columns.
+        estimates: one for each method, in the order of the columns.
     """
 
     song: str
     sample_rate: int
     mixture: Tensor
     truth: Mapping[str, Tensor]
-    heard: Sequence[Heard]
+    estimates: Sequence[Estimates]

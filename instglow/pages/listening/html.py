@@ -26,7 +26,7 @@ class Cell:
         description: what it is, said without the table around it.
         audio: link to the recording, relative to the page; None where there is none.
         picture: link to its spectrogram; None where there is no recording.
-        scores: in dB, as in `Heard`.
+        scores: in dB, as in `Estimates`.
         reason: why there is no recording.
     """
 
@@ -45,7 +45,7 @@ class Section:
     Attributes:
         anchor: to jump to; a name of `FileNames`.
         song: its title.
-        mixture: what every method heard.
+        mixture: what every method separated.
         columns: headings.
         rows: by stem, a cell for each column.
     """
@@ -84,7 +84,7 @@ def _contents(sections: Sequence[Section]) -> str:
 
 
 def _section(section: Section) -> str:
-    # Roles said aloud: without them a table that CSS lays out as blocks is none to a screen reader.
+    # Explicit roles: a screen reader does not take what CSS lays out as blocks for a table.
     count = max(1, len(section.columns))
     columns = "".join(
         f'<th scope="col" role="columnheader">{escape(column)}</th>' for column in section.columns

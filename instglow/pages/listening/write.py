@@ -66,36 +66,38 @@ def check_page(folder: Path) -> None:
     index = folder / _INDEX
     if not index.is_file() or GENERATOR.encode() not in index.read_bytes():
         raise OutputError(
-            f"{folder} holds '{there[0]}' and no listening page of InstGlow; "
-            "choose another folder, or an empty one"
+            f"{folder} holds '{there[0]}', which is not part of a listening page; choose another "
+            "folder, or an empty one"
         )
 
 
 def _lay_out(staging: Path, names: FileNames, exhibit: Exhibit) -> Section:
     """Recordings and pictures of one song into files, and what the page says of them."""
-    shelf = _Shelf(staging, exhibit, names.new(exhibit.song))
-    stems = list(dict.fromkeys([*exhibit.truth, *(s for h in exhibit.heard for s in h.stems)]))
+    files = _SongFiles(staging, exhibit, names.new(exhibit.song))
+    stems = list(
+        dict.fromkeys([*exhibit.truth, *(s for one in exhibit.estimates for s in one.stems)])
+    )
     columns = [_TRUTH] if exhibit.truth else []
-    columns += [heard.method for heard in exhibit.heard]
+    columns += [one.method for one in exhibit.estimates]
     return Section(
-        anchor=f"song-{shelf.name}",
+        anchor=f"song-{files.name}",
         song=exhibit.song,
-        mixture=shelf.cell({"mixture": exhibit.mixture}, "mixture", "", "the mixture"),
+        mixture=files.cell({"mixture": exhibit.mixture}, "mixture", "", "the mixture"),
         columns=columns,
-        rows={stem: _row(shelf, exhibit, stem) for stem in stems},
+        rows={stem: _row(files, exhibit, stem) for stem in stems},
     )
 
 
-def _row(shelf: _Shelf, exhibit: Exhibit, stem: str) -> list[Cell]:
-    cells = [shelf.cell(exhibit.truth, stem, _TRUTH, f"true {stem}")] if exhibit.truth else []
-    for heard in exhibit.heard:
-        description = f"{stem} by {heard.method}"
-        scores = heard.scores.get(stem)
-        cells.append(shelf.cell(heard.stems, stem, heard.method, description, scores))
+def _row(files: _SongFiles, exhibit: Exhibit, stem: str) -> list[Cell]:
+    cells = [files.cell(exhibit.truth, stem, _TRUTH, f"true {stem}")] if exhibit.truth else []
+    for one in exhibit.estimates:
+        description = f"{stem} by {one.method}"
+        scores = one.scores.get(stem)
+        cells.append(files.cell(one.stems, stem, one.method, description, scores))
     return cells
 
 
-class _Shelf:
+class _SongFiles:
     """The files of one song, named and coloured alike."""
 
     def __init__(self, staging: Path, exhibit: Exhibit, name: str) -> None:
@@ -117,7 +119,7 @@ class _Shelf:
             return Cell(label, description, reason="no such stem")
         wave = stems[stem]
         if not bool(wave.isfinite().all()):
-            return Cell(label, description, scores=scores, reason="not a number: nothing to hear")
+            return Cell(label, description, scores=scores, reason="not a number or infinite")
         file = f"{self.name}/{self._files.new(f'{label}-{stem}')}"
         audio, picture = f"{_AUDIO}/{file}.flac", f"{_PICTURES}/{file}.png"
         write(self._staging / audio, wave, self._sample_rate, "PCM_16")

@@ -1,4 +1,4 @@
-"""MusicGlow, the paper's baseline: one Glow that is told which instrument it plays."""
+"""MusicGlow, the paper's baseline: one Glow, conditioned on the instrument."""
 
 from __future__ import annotations
 
@@ -40,12 +40,14 @@ class ConditionalGlowPrior(GlowPrior):
     ) -> None:
         if not instruments or len(set(instruments)) < len(instruments):
             raise ConfigError(
-                f"instruments {', '.join(instruments) or 'none'}: name at least one, each once"
+                f"instruments must be distinct and at least one, got {list(instruments)}"
             )
         if embedding < 1:
-            raise ConfigError(f"an embedding of {embedding} numbers is not at least 1")
+            raise ConfigError(f"embedding must be at least 1, got {embedding}")
         if glow.get("denoiser") is not None:
-            raise ConfigError("a denoiser does not know instruments apart; leave it out here")
+            raise ConfigError(
+                "a denoiser cannot tell instruments apart; leave it out of a music-glow prior"
+            )
         super().__init__(frontend, **glow)
         network = {
             key: value
@@ -64,8 +66,8 @@ class ConditionalGlowPrior(GlowPrior):
         """The prior of one of `instruments`: a shallow copy, of the same weights."""
         if instrument not in self.instruments:
             raise ConfigError(
-                f"no instrument {instrument!r} in a model of {', '.join(self.instruments)}; "
-                "call the stem by one of these names"
+                f"unknown instrument {instrument!r}: this prior knows "
+                f"{', '.join(self.instruments)}; name the stem after one of these"
             )
         return self._playing(self.instruments.index(instrument))
 
@@ -83,9 +85,9 @@ class ConditionalGlowPrior(GlowPrior):
             return super().loss(magnitude, generator)
         if magnitude.shape[1] != len(self.instruments):
             raise ConfigError(
-                f"the data hold solos of {magnitude.shape[1]} instruments, the model is of "
-                f"{len(self.instruments)} ({', '.join(self.instruments)}); name the same ones in "
-                "the same order as the data's sources"
+                f"the data has {magnitude.shape[1]} instruments, the prior "
+                f"{len(self.instruments)} ({', '.join(self.instruments)}); list the same ones in "
+                "the same order as data.sources"
             )
         everyone = self._playing(*range(len(self.instruments)))
         return everyone.loss(magnitude.flatten(0, 1), generator)

@@ -58,11 +58,10 @@ class LQVAEPrior(Trainable):
         level: float = 0.1,
     ) -> None:
         if learns not in ("codec", "prior"):
-            raise ConfigError(f"learns {learns!r} is neither 'codec' nor 'prior'")
+            raise ConfigError(f"learns must be 'codec' or 'prior', got {learns!r}")
         if groups < 1 or embedding % groups:
             raise ConfigError(
-                f"an embedding of {embedding} channels cannot be split into {groups} groups; "
-                "make it a multiple"
+                f"groups must be at least 1 and divide the embedding, got {groups} and {embedding}"
             )
         super().__init__(
             frontend,
@@ -138,7 +137,7 @@ class LQVAEPrior(Trainable):
         """
         if self.learns == "codec":
             raise ConfigError(
-                "this is the codec alone: train a prior of each source with lq-vae.yaml, and "
+                "this prior is the codec alone: train one for each source with lq-vae.yaml, and "
                 "separate with those"
             )
         return self.sequence.step(history, state)
@@ -163,8 +162,8 @@ class LQVAEPrior(Trainable):
             return self._codec_loss(magnitude, generator)
         if not self.codec.usage.any():
             raise ConfigError(
-                "a prior of codes needs a codec that was trained: train lq-vae-codec.yaml first, "
-                "and name it as model.init"
+                "a prior of codes needs a trained codec: train with lq-vae-codec.yaml first, and "
+                "name the result as model.init"
             )
         return {"loss": self.sequence.loss(self.codes(magnitude.flatten(0, -3)))}
 

@@ -73,9 +73,8 @@ class SpecGANPrior(Prior):
         self.channels = frontend.bins - 1
         if self.channels % 2**layers or block % 2**layers:
             raise ConfigError(
-                f"{layers} layers that double bins and frames make no {self.channels} bins by "
-                f"{block} frames: take an n_fft and a block that {2 ** (layers + 1)} and "
-                f"{2**layers} divide, or fewer layers"
+                f"n_fft must be a multiple of {2 ** (layers + 1)} and block of {2**layers}, for "
+                f"each of the {layers} layers halves both, got {2 * self.channels} and {block}"
             )
         self.generator = Generator(latent_size, (self.channels, block), width, layers)
         self.register_buffer("mean", torch.zeros(self.channels))
@@ -110,7 +109,7 @@ class SpecGANPrior(Prior):
         logarithm = self._logarithm(magnitude).transpose(-1, -2).flatten(0, -2).double()
         if len(logarithm) < 2:
             raise ConfigError(
-                f"{len(logarithm)} frames have no standard deviation; measure on two or more"
+                f"measuring a standard deviation takes at least 2 frames, got {len(logarithm)}"
             )
         self.mean.copy_(logarithm.mean(0))
         # a bin that is always silent would be divided by zero

@@ -29,10 +29,10 @@ def network(name: str) -> type[Network]:
     """The class of that name; it is imported here, and not before.
 
     Raises:
-        ConfigError: for a name that is none.
+        ConfigError: for an unknown name.
     """
     if name not in NETWORKS:
-        raise ConfigError(f"no network {name!r}; there are: {', '.join(NETWORKS)}")
+        raise ConfigError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}")
     module, _, kind = NETWORKS[name].partition(":")
     found: type[Network] = getattr(import_module(module), kind)
     return found

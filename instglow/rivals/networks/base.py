@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from instglow.errors import ConfigError
 
 SHORTEST = 8192
-"""Samples that no network is asked for less of: windows and strides need some, each its own."""
+"""No network is given fewer samples: each needs some for its windows and strides."""
 
 
 def of_any_length(separate: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ class Network(nn.Module, ABC):
         super().__init__()
         if not sources or len(set(sources)) < len(sources) or sample_rate < 1:
             raise ConfigError(
-                f"a network of the sources {list(sources)} at {sample_rate} Hz; "
-                "name each source once, and a positive rate"
+                f"sources must be distinct names and sample_rate above 0, got {list(sources)} and "
+                f"{sample_rate}"
             )
         self.sources = list(sources)
         self.sample_rate = sample_rate
