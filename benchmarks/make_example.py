@@ -27,10 +27,11 @@ from instglow.synthesis.performance import (
     INSTRUMENTS,
     Part,
     Sound,
+    parts_of,
     perform,
-    read_parts,
     soundfont_name,
 )
+from instglow.synthesis.pieces import Pieces, read_midi
 from instglow.synthesis.rendered import (
     MIN_NOTES,
     MIN_SOUNDING,
@@ -87,8 +88,8 @@ class Song:
         return playing_most, fewest, -start
 
 
-def read_song(midi_dir: Path, piece: str) -> Song:
-    parts = read_parts(midi_dir, piece)
+def read_song(pieces: Pieces, piece: str) -> Song:
+    parts = parts_of(piece, pieces.tracks(piece))
     return Song(
         piece,
         {
@@ -123,7 +124,9 @@ def write_song(folder: Path, stems: dict[str, Wave], decibels: dict[str, float])
 
 def make_example(midi_dir: Path, soundfont_dir: Path, out: Path) -> None:
     """The song that this repository ships."""
-    parts = {part.number: part for part in read_parts(midi_dir, EXAMPLE_PIECE)}
+    parts = {
+        part.number: part for part in parts_of(EXAMPLE_PIECE, read_midi(midi_dir / EXAMPLE_PIECE))
+    }
     stems = {}
     for name, (track, soundfont) in EXAMPLE_PARTS.items():
         sound = Sound(
@@ -148,7 +151,9 @@ def make_mixtures(
 ) -> None:
     """`count` songs of a split, one a piece, those first in which most instruments play."""
     pieces, _ = read_split(SPLIT_TABLE, midi_dir, soundfont_dir, split, instruments[0])
-    songs = [read_song(midi_dir, piece) for piece in pieces]
+    there = Pieces(midi_dir, pieces)
+    songs = [read_song(there, piece) for piece in there.names]
+    there.report()
     ranked = sorted(
         ((song.best_window(instruments, seconds), song) for song in songs),
         key=lambda pair: (-pair[0][0], -pair[0][1], pair[1].piece),

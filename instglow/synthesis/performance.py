@@ -13,7 +13,6 @@ import torchaudio.functional as F
 from numpy.typing import NDArray
 
 from instglow.errors import ConfigError
-from instglow.synthesis.pieces import read_midi
 from instglow.synthesis.synthesisers import DRUM_KIT, RATE, SYNTHESISERS, Events, channel
 
 _LEAD_IN = 2.0  # s played before a passage and thrown away, so that tails and held notes are heard
@@ -114,19 +113,12 @@ def programs_of(instrument: str) -> Programs:
     return INSTRUMENTS[instrument]
 
 
-def read_parts(midi_dir: Path, piece: str, instrument: str | None = None) -> list[Part]:
-    """The parts of one instrument, or all, in a MIDI file.
+def parts_of(piece: str, tracks: Sequence[Any], instrument: str | None = None) -> list[Part]:
+    """Those of a piece's tracks that have notes and, if one is named, are of an instrument.
 
     Raises:
         ConfigError: for an instrument that is none of `INSTRUMENTS`.
-        DataError: for a file that cannot be read.
-        DependencyError: where pretty_midi is not installed.
     """
-    return parts_of(piece, read_midi(midi_dir / piece), instrument)
-
-
-def parts_of(piece: str, tracks: Sequence[Any], instrument: str | None = None) -> list[Part]:
-    """Those of a piece's tracks that have notes and, if one is named, are of an instrument."""
     parts = [Part(piece, number, track) for number, track in enumerate(tracks) if track.notes]
     if instrument is None:
         return parts

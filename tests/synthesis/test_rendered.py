@@ -10,7 +10,8 @@ import soundfile
 from soundfonts import odd_key, write_soundfont
 
 from instglow.errors import ConfigError, DataError, DependencyError
-from instglow.synthesis.performance import INSTRUMENTS, Part, Sound, perform, read_parts
+from instglow.synthesis.performance import INSTRUMENTS, Part, Sound, parts_of, perform
+from instglow.synthesis.pieces import Pieces, read_midi
 from instglow.synthesis.rendered import MIN_NOTES, draw_sound, find_soundfonts, render, sounding
 from instglow.synthesis.split import SPLITS, read_split
 
@@ -179,8 +180,10 @@ def test_every_part_belongs_to_one_instrument_and_voices_to_none(midi):
     owners = Counter(p for programs in apart.values() for p in programs.parts)
     assert set(owners.values()) == {1}
     assert not {52, 53, 54, 85} & set(owners)
-    assert [part.number for part in read_parts(midi, "songs/b.mid", "drums")] == [1]
-    assert [part.program for part in read_parts(midi, "songs/a.mid")] == [0, 33]
+    pieces = Pieces(midi)
+    two, one = ((name, pieces.tracks(name)) for name in ("songs/b.mid", "songs/a.mid"))
+    assert [part.number for part in parts_of(*two, "drums")] == [1]
+    assert [part.program for part in parts_of(*one)] == [0, 33]
 
 
 @pytest.fixture
@@ -261,7 +264,7 @@ def test_mistakes_are_named(collection, midi, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="is no table of splits"):
         read_split(tmp_path / "odd.yaml", collection / "midi", fonts, "dev", "piano")
     with pytest.raises(DataError, match=r"cannot read MIDI file .*torn\.mid"):
-        read_parts(midi, "songs/torn.mid", "piano")
+        read_midi(midi / "songs" / "torn.mid")
     monkeypatch.setitem(sys.modules, "midirenderer", None)
     with pytest.raises(DependencyError, match=r"midirenderer: pip install 'instglow\[render\]'"):
         render("piano", midi, fonts, tmp_path / "out", 1, 0)
