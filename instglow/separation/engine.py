@@ -208,7 +208,7 @@ class SeparationEngine:
             if not is_out_of_memory(error):
                 raise
         # here the error is gone, and with it what its frames held of the memory
-        self._take_less(batch, samples / sample_rate)
+        self._take_less(batch, samples / sample_rate, mixture.device)
         return self.separate_batch(mixture, sample_rate, on_progress)
 
     def _separate_in_parts(
@@ -229,7 +229,7 @@ class SeparationEngine:
             objectives.append(part.objective)
         return Separated(torch.cat(stems, -1), torch.stack(objectives).nanmean(0))
 
-    def _take_less(self, batch: int, seconds: float) -> None:
+    def _take_less(self, batch: int, seconds: float, device: torch.device) -> None:
         """Halve what is searched at once."""
         if batch > 1:
             self._most = batch // 2
@@ -239,7 +239,7 @@ class SeparationEngine:
             _log.warning("out of memory: going on with segments of %.3g s", self._longest)
         else:
             raise OutOfMemory(
-                f"no memory on {self.device} for {seconds:.3g} s of the mixture; separate fewer "
+                f"no memory on {device} for {seconds:.3g} s of the mixture; separate fewer "
                 "stems, or on another device"
             )
 
