@@ -18,7 +18,11 @@ def tone(seconds: float = 2.0, decay: float = 1.0, frequency: float = 440.0) -> 
 
 
 def write_soundfont(
-    path: Path, wave: np.ndarray | None = None, program: int | None = None, padded: bool = True
+    path: Path,
+    wave: np.ndarray | None = None,
+    program: int | None = None,
+    padded: bool = True,
+    loop: tuple[int, int] | None = None,
 ) -> Path:
     """NNN.sf2 or NNN.sf3 with one preset, that of its name unless another program is given.
 
@@ -27,6 +31,8 @@ def write_soundfont(
         wave: (samples,) int16, of MIDI note 69.
         program: of the preset.
         padded: whether chunks of odd length are, as the format demands and not all writers do.
+        loop: its first sample and the one after its last, played round and round while a key is
+            held; None for a zone that asks for no loop.
     """
     wave = tone() if wave is None else wave
     number = int(path.stem) if program is None else program
@@ -48,16 +54,17 @@ def write_soundfont(
         return b"".join(struct.pack(layout, *row) for row in rows)
 
     preset, last = (b"Tone", program, bank, 0, 0, 0, 0), (b"EOP", 0, 0, 1, 0, 0, 0)
-    sample = (b"Tone", 0, end, 8, len(wave) - 8, RATE, 69, 0, 0, kind)
+    first, after = loop or (8, len(wave) - 8)
+    sample = (b"Tone", 0, end, first, after, RATE, 69, 0, 0, kind)
     tables = {
         b"phdr": records("<20sHHHIII", preset, last),
         b"pbag": records("<HH", (0, 0), (1, 0)),
         b"pmod": bytes(10),
         b"pgen": records("<HH", (41, 0), (0, 0)),  # instrument 0
         b"inst": records("<20sH", (b"Tone", 0), (b"EOI", 1)),
-        b"ibag": records("<HH", (0, 0), (1, 0)),
+        b"ibag": records("<HH", (0, 0), (2, 0)),
         b"imod": bytes(10),
-        b"igen": records("<HH", (53, 0), (0, 0)),  # sample 0
+        b"igen": records("<HH", (54, int(loop is not None)), (53, 0), (0, 0)),  # mode; sample 0
         b"shdr": records("<20sIIIIIBbHH", sample, (b"EOS", *[0] * 9)),
     }
     body = b"sfbk" + chunk(

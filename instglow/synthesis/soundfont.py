@@ -86,11 +86,15 @@ def _decode(headers: bytes, samples: bytes) -> tuple[bytes, NDArray[np.int16]]:
             waves[start, stop] = total, wave
             total += len(wave) + _GAP
         place, wave = waves[start, stop]
+        after = place + len(wave)
         shift = place if vorbis else place - start
+        first, last = loop + shift, loop_end + shift
+        if not place <= first < last <= after:
+            # no loop, which a zone may ask for all the same: it then goes round in the silence
+            first, last = after, after + _GAP
         found.append(
             _SAMPLE.pack(
-                *(name, place, place + len(wave), max(0, loop + shift), max(0, loop_end + shift)),
-                *(rate, key, cents, partner, kind & ~_VORBIS),
+                *(name, place, after, first, last, rate, key, cents, partner, kind & ~_VORBIS)
             )
         )
     pieces = [part for _, wave in waves.values() for part in (wave, np.zeros(_GAP, np.int16))]

@@ -72,6 +72,16 @@ def test_drums_are_played_with_the_kit(tmp_path, play):
     assert frequency(played(font, play)) == pytest.approx(440, rel=2e-3)
 
 
+@pytest.mark.parametrize("ending", ["sf2", "sf3"])
+@pytest.mark.parametrize("loop", [(0, 0), (300, 200), (200, 1 << 20)])
+def test_a_loop_that_is_none_is_not_played(tmp_path, ending, loop):
+    wave = tone(seconds=0.2, decay=9.0)
+    font = write_soundfont(tmp_path / f"000.{ending}", wave, loop=loop)
+    heard = played(font, "rustysynth")
+    assert level(heard[1000:3000]) > -40
+    assert level(heard[6000:17000]) < -80  # the key is still down
+
+
 @every
 def test_reverberation_is_heard_after_the_note(tmp_path, play):
     font = write_soundfont(tmp_path / "000.sf3", tone(seconds=0.2))
