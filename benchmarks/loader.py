@@ -24,7 +24,7 @@ from instglow.cli.train import configs
 from instglow.data.cache import Cache
 from instglow.data.datamodule import SoloData
 from instglow.data.loading import load
-from instglow.data.segments import Gate, SoloSegments
+from instglow.data.segments import Gate
 from instglow.data.solo import SoloFolder
 from instglow.families.glow import GlowPrior
 from instglow.training.module import PriorTraining
@@ -106,10 +106,8 @@ def starts(source: SoloFolder, cache: Path, sample_rate: int) -> dict[str, float
     def start(folder: Path | None) -> float:
         kept = Cache(folder) if folder else None
         samples = round(SEGMENT * sample_rate)
-        taken = seconds(
-            lambda: SoloSegments(load(source, "train", sample_rate, kept), samples, Gate())
-        )
-        return taken / (9 * SECONDS / 60)
+        taken = seconds(lambda: load(source, ("train",), sample_rate, samples, Gate(), kept))
+        return taken / (FILES * SECONDS / 60)
 
     start(None)  # the first call of all loads what later ones use
     return {"none": start(None), "cold": start(cache), "warm": start(cache)}

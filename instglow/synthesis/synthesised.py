@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock
 from torch import Tensor
 
 from instglow.data.recording import Recording
@@ -58,18 +59,19 @@ class Rendered:
                 self.split, self.midi, self.soundfonts, _SPLITS[split], self.instrument
             )
         out = self.folder / self.instrument / split
-        render(
-            self.instrument,
-            self.midi,
-            self.soundfonts,
-            out,
-            self.minutes[split],
-            _SEEDS[split],
-            banks,
-            pieces,
-            sample_rate,
-            self.synthesiser,
-        )
+        with _alone(out):
+            render(
+                self.instrument,
+                self.midi,
+                self.soundfonts,
+                out,
+                self.minutes[split],
+                _SEEDS[split],
+                banks,
+                pieces,
+                sample_rate,
+                self.synthesiser,
+            )
         return SoloFolder(str(out)).recordings("train", sample_rate)
 
 
@@ -105,13 +107,20 @@ class Sung:
         if self.split and self.midi:
             pieces, _ = read_split(self.split, self.midi, None, _SPLITS[split], "vocals")
         out = self.folder / "vocals" / split
-        sing(
-            self.speech / _SPLITS[split],
-            self.midi,
-            out,
-            self.minutes[split],
-            _SEEDS[split],
-            sample_rate,
-            pieces,
-        )
+        with _alone(out):
+            sing(
+                self.speech / _SPLITS[split],
+                self.midi,
+                out,
+                self.minutes[split],
+                _SEEDS[split],
+                sample_rate,
+                pieces,
+            )
         return SoloFolder(str(out)).recordings("train", sample_rate)
+
+
+def _alone(folder: Path) -> BaseFileLock:
+    """Of several processes, of one run or of several, the first makes what all will find there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock")

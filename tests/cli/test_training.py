@@ -50,6 +50,8 @@ def project(tmp_path_factory) -> Path:
         tone = torch.sin(0.1 * (1 + 0.1 * take) * torch.arange(RATE // 2))
         wave = 0.2 * tone + 0.02 * torch.randn(RATE // 2, generator=generator)
         soundfile.write(folder / "solos" / f"{take}.wav", wave, RATE)
+    (folder / "solos" / "broken.wav").touch()
+    soundfile.write(folder / "solos" / "silent.wav", torch.zeros(RATE), RATE)
     return folder
 
 
@@ -104,9 +106,12 @@ def test_two_processes_train_as_one_with_twice_the_batch(project, tmp_path, monk
     done = instglow(
         *("fit", "--config", "tiny.yaml", *options, *ranks, "--checkpoint.folder", two),
         cwd=project,
+        fresh=True,  # Lightning starts the others with the command line of the first
         GLOO_SOCKET_IFNAME="lo",
     )
     assert done.stdout.count("registered prior 'tone'") == 1
+    for said in ("broken.wav: empty", "1 recording (1.0 s): silent", "2 of 14 recordings are left"):
+        assert done.stderr.count(said) == 1, done.stderr
     fit(project, monkeypatch, *options, "--data.batch_size", 32, "--checkpoint.folder", one)
     alone, together = checkpoint(one), checkpoint(two)
     assert alone["global_step"] == together["global_step"] == 5

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from tiny import BATCHES, data, read, trainer, training
 
 from instglow.errors import ConfigError
+from instglow.training.augment import Augmentation
 from instglow.training.callbacks import Checkpoints
 from instglow.training.configs import configs
 
@@ -95,3 +96,17 @@ def test_a_resumed_run_has_the_learning_rate_that_it_is_given(tmp_path):
 def test_a_learning_rate_that_is_none_is_refused(options):
     with pytest.raises(ConfigError, match=r"model.learning_rate must be above 0, got "):
         training(**options)
+
+
+@pytest.mark.parametrize("other", [1.0, -1.0])
+def test_channels_are_pooled_whatever_their_sign(other):
+    """A stereo segment of one signal trains as that signal does; opposite ones do not cancel."""
+    module, augmentation = training(), Augmentation(level=4, speed=1, equaliser=4, room=1, drive=6)
+    mono = 0.1 * torch.randn(4, 1, 2000, generator=torch.Generator().manual_seed(0))
+    stereo = torch.cat([mono, other * mono], 1)
+    changed = [
+        augmentation.wave(wave, torch.Generator().manual_seed(1), 8000) for wave in (mono, stereo)
+    ]
+    for one, both in ((mono, stereo), changed):
+        alone, together = (module.terms(module.at_level(wave), 0)["loss"] for wave in (one, both))
+        torch.testing.assert_close(together, alone)
