@@ -7,6 +7,7 @@ import math
 import sys
 from argparse import Namespace
 
+from tabulate import tabulate
 from tqdm import tqdm
 
 from instglow.api import load_priors
@@ -29,8 +30,6 @@ def run(arguments: Namespace) -> None:
     loaded = load_priors(names, Registry.default(arguments.registry))
     priors = {name: prior.to(device) for name, prior in loaded.items()}
     solos = open_solos(arguments.dataset, list(priors), arguments.split)
-    for what, reason in solos.skipped.items():
-        print(f"instglow: {what} is left out: {reason}", file=sys.stderr)
     total = len(priors) * len(solos.instruments) * arguments.segments or None
     with tqdm(
         total=total,
@@ -49,6 +48,8 @@ def run(arguments: Namespace) -> None:
             on_segment=bar.update,
             device=device,
         )
+    for what, reason in solos.skipped.items():
+        print(f"instglow: {what} is left out: {reason}", file=sys.stderr)
     print(as_text(table))
     print()
     print("\n".join(findings(table, solos)))
@@ -57,27 +58,22 @@ def run(arguments: Namespace) -> None:
 
 def as_text(table: LikelihoodTable) -> str:
     """Medians: a row for each prior, a column for each instrument; own ones with a star."""
-    head = ("prior", *(f"{name} " for name in table.instruments))
-    rows = [head]
-    for prior, row in table.values.items():
-        cells = (
-            f"{table.median(prior, name):.3f}{'*' if name == prior else ' '}"
-            if name in row
-            else "- "
-            for name in table.instruments
-        )
-        rows.append((prior, *cells))
-    counts = {name: len(table.values[table.likeliest(name)][name]) for name in table.instruments}
-    rows.append(("likeliest", *(f"{table.likeliest(name)} " for name in table.instruments)))
-    rows.append(("segments", *(f"{counts[name]} " for name in table.instruments)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])],
-        ).rstrip()
-        for row in rows
+    names = table.instruments
+    rows = [
+        [
+            prior,
+            *(
+                f"{table.median(prior, n):.3f}{'*' * (n == prior)}" if n in row else "-"
+                for n in names
+            ),
+        ]
+        for prior, row in table.values.items()
     ]
-    return "\n".join(["median bits per dimension, lower is likelier; * own instrument", *lines])
+    rows.append(["likeliest", *map(table.likeliest, names)])
+    rows.append(["segments", *(str(len(table.values[table.likeliest(n)][n])) for n in names)])
+    alignment = ["left", *["right"] * len(names)]
+    text = tabulate(rows, ["prior", *names], "plain", disable_numparse=True, colalign=alignment)
+    return f"median bits per dimension, lower is likelier; * own instrument\n{text}"
 
 
 def findings(table: LikelihoodTable, solos: SoloSet) -> list[str]:

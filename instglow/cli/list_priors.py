@@ -6,6 +6,8 @@ import json
 from argparse import Namespace
 from typing import Any
 
+from tabulate import tabulate
+
 from instglow.registry import Entry, Registry
 
 
@@ -36,18 +38,11 @@ def table(entries: list[Entry]) -> str:
     if not entries:
         return "no priors yet; `instglow fit` trains one, `instglow add-prior` registers one"
     head = ("name", "family", "MB", "parameters", "frontend", "where", "hides")
-    rows = [head, *map(_row, entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    numbers = (head.index("MB"), head.index("parameters"))
-    lines = [
-        "  ".join(
-            cell.rjust(width) if index in numbers else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    alignment = ["right" if column in ("MB", "parameters") else "left" for column in head]
+    rows = [_row(entry) for entry in entries]
+    text = tabulate(rows, head, "plain", disable_numparse=True, colalign=alignment)
     problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
-    return "\n".join([*lines, *([""] if problems else []), *problems])
+    return "\n".join([text, *([""] if problems else []), *problems])
 
 
 def size(entry: Entry) -> int | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+
+from instglow.errors import AudioError
 
 
 class Excerpt(NamedTuple):
@@ -43,6 +46,17 @@ class Song(ABC):
         Raises:
             AudioError: for a file that is damaged after all.
         """
+
+
+def require_numbers(song: str, waves: Mapping[str, Tensor], start: int, sample_rate: int) -> None:
+    """An AudioError where a stem, (channels, samples) from `start` on, holds what is no number."""
+    for name, wave in waves.items():
+        bad = ~wave.isfinite().all(0)
+        if bad.any():
+            seconds = (start + int(bad.int().argmax())) / sample_rate
+            raise AudioError(
+                f"{song}: {name} is not a number or infinite at {seconds:.3f} s; export it again"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from instglow.data.segments import Gate
-from instglow.errors import ConfigError, DataError
+from instglow.errors import AudioError, ConfigError, DataError
 from instglow.evaluation.solos import Quota, SoloSet, cut
 from instglow.prior import HasDensity, Prior, Trainable
 from instglow.separation.refine import pooled_magnitude
@@ -167,6 +167,8 @@ def measure(
     Raises:
         ConfigError: for a family without a density, or a prior that has no number for a segment.
         DataError: where no segment is loud and long enough.
+
+    What cannot be read is added to the set's `skipped`.
     """
     table = LikelihoodTable({name: {} for name in priors})
     groups: dict[tuple[int, int], list[str]] = {}  # what can share segments
@@ -174,12 +176,19 @@ def measure(
         require_density(name, prior)
         key = (prior.frontend.sample_rate, prior.frontend.segment(seconds))
         groups.setdefault(key, []).append(name)
+    broken: list[str] = []
     quotas = {key: Quota(solos.takes, segments) for key in groups}
     for take in solos.takes:
         due = {key: quota.due(take) for key, quota in quotas.items()}
         if not any(any(counts.values()) for counts in due.values()):
             continue
-        waves, rate = take.read()
+        try:
+            waves, rate = take.read()
+        except AudioError as error:
+            what, _, reason = str(error).partition(": ")
+            solos.skipped[what] = reason
+            broken.append(str(error))
+            continue
         for (to_rate, samples), names in groups.items():
             found = quotas[to_rate, samples].found
             for instrument, most in due[to_rate, samples].items():
@@ -189,6 +198,8 @@ def measure(
                     _require_numbers(name, instrument, bits)
                     table.values[name].setdefault(instrument, []).extend(bits.tolist())
                 found[instrument] += len(chosen)
+    if not table.instruments and broken:
+        raise DataError(f"no segment to measure in {solos.name}: {broken[0]}")
     if not table.instruments:
         raise DataError(
             f"no segment to measure in {solos.name}: of {len(solos.takes)} recordings none has "

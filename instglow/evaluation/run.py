@@ -11,7 +11,7 @@ from torch import Tensor
 
 from instglow.audio.io import SILENCE
 from instglow.audio.stems import StemWriter
-from instglow.data.songs import Excerpt, Song, SongSet
+from instglow.data.songs import Excerpt, Song, SongSet, require_numbers
 from instglow.errors import AudioError, ConfigError
 from instglow.evaluation.bss import score
 from instglow.evaluation.method import Method, Segment
@@ -75,14 +75,8 @@ class Plan:
             AudioError: for one that cannot be read, or holds what is no number.
         """
         excerpt = song.read(start, count)
-        for name, wave in {**excerpt.stems, "the mixture": excerpt.mixture}.items():
-            bad = ~wave.isfinite().all(0)
-            if bad.any():
-                seconds = (start + int(bad.int().argmax())) / song.sample_rate
-                raise AudioError(
-                    f"{song.name}: {name} is not a number or infinite at {seconds:.3f} s; export "
-                    "it again"
-                )
+        waves = {**excerpt.stems, "the mixture": excerpt.mixture}
+        require_numbers(song.name, waves, start, song.sample_rate)
         if not self.remix:
             return excerpt
         stems = {name: excerpt.stems[name] for name in self.chosen(song)}

@@ -18,7 +18,7 @@ from instglow.data.datasets import open_dataset
 from instglow.data.recording import Decoded, in_few_channels
 from instglow.data.segments import Gate, Solo, SoloSegments, spread
 from instglow.data.solo import AUDIO_SUFFIXES
-from instglow.data.songs import Song
+from instglow.data.songs import Song, require_numbers
 from instglow.data.stems import MIXTURE
 from instglow.errors import DataError
 
@@ -174,8 +174,11 @@ def _visible(path: Path) -> bool:
 
 def _solo(instrument: str, path: Path) -> tuple[dict[str, Tensor], int]:
     wave, rate = read(path)
+    require_numbers(str(path), {"its sound": wave}, 0, rate)
     return {instrument: wave}, rate
 
 
 def _stems(song: Song) -> tuple[dict[str, Tensor], int]:
-    return song.read(0, song.samples).stems, song.sample_rate
+    stems = song.read(0, song.samples).stems
+    require_numbers(song.name, stems, 0, song.sample_rate)
+    return stems, song.sample_rate

@@ -150,4 +150,6 @@ def test_a_damaged_solo_is_named(made, here, capsys):
     (here / "set" / "bass").mkdir(parents=True)
     (here / "set" / "bass" / "a.wav").write_bytes(b"")
     said = refusal(capsys, "bass", "set", "-q")
-    assert said == "set/bass/a.wav: empty (0 bytes); copy or export it again"
+    assert said == (
+        "no segment to measure in set: set/bass/a.wav: empty (0 bytes); copy or export it again"
+    )

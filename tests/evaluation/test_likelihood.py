@@ -157,6 +157,21 @@ def test_quartiles_are_numpys():
     assert table.to_dict()["bits_per_dim"]["bass"]["bass"]["median"] == sorted(values)[5]
 
 
+def test_a_recording_that_is_broken_or_no_number_is_left_out_with_the_reason(tmp_path):
+    (tmp_path / "bass").mkdir()
+    waves = dict(zip(("good", "broken", "nan"), noise(3, 8000)[:, 0], strict=True))
+    waves["nan"][4000] = math.nan
+    for name, wave in waves.items():
+        soundfile.write(tmp_path / "bass" / f"{name}.wav", wave.numpy(), RATE, subtype="FLOAT")
+    (tmp_path / "bass" / "broken.wav").write_bytes(b"no audio at all")
+    solos = open_solos(tmp_path, ["bass"])
+    table = measure({"bass": Gaussian(0.4, 0.7)}, solos, seconds=0.05, segments=6)
+    assert len(table.values["bass"]["bass"]) == 4  # the share of two of three recordings
+    assert sorted(solos.skipped) == [str(tmp_path / "bass" / f"{n}.wav") for n in ("broken", "nan")]
+    reason = solos.skipped[str(tmp_path / "bass" / "nan.wav")]
+    assert reason == "its sound is not a number or infinite at 0.500 s; export it again"
+
+
 def test_silence_is_not_measured():
     (loud,) = noise(1, 4000)
     half = torch.cat([loud, torch.zeros(1, 4000)], 1)
