@@ -10,6 +10,7 @@ import soundfile
 from soundfonts import odd_key, write_soundfont
 
 from instglow.errors import ConfigError, DataError, DependencyError
+from instglow.synthesis import rendered
 from instglow.synthesis.performance import INSTRUMENTS, Part, Sound, parts_of, perform
 from instglow.synthesis.pieces import Pieces, read_midi
 from instglow.synthesis.rendered import MIN_NOTES, draw_sound, find_soundfonts, render, sounding
@@ -55,13 +56,19 @@ def one_bank(tmp_path):
     return tmp_path / "fonts"
 
 
+@pytest.fixture
+def short_passages(monkeypatch):
+    monkeypatch.setattr(rendered, "SECONDS", (5.0, 7.0))
+
+
 def audio(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.flac"))}
 
 
+@pytest.mark.usefixtures("short_passages")
 def test_the_same_seed_gives_the_same_recordings_and_another_seed_others(midi, one_bank, tmp_path):
     for name, seed in (("first", 3), ("again", 3), ("else", 4)):
-        render("piano", midi, one_bank, tmp_path / name, minutes=0.5, seed=seed)
+        render("piano", midi, one_bank, tmp_path / name, minutes=0.2, seed=seed)
     assert audio(tmp_path / "first") == audio(tmp_path / "again") != {}
     assert audio(tmp_path / "first") != audio(tmp_path / "else")
 
@@ -87,17 +94,18 @@ def test_recordings_are_16_bit_mono_within_their_level_and_as_the_manifest_says(
         assert 0.45 <= entry["peak"] <= 0.9
 
 
+@pytest.mark.usefixtures("short_passages")
 def test_a_longer_call_keeps_what_is_there_and_equals_one_long_call(midi, one_bank, tmp_path):
-    render("piano", midi, one_bank, tmp_path / "grown", minutes=0.3, seed=0)
+    render("piano", midi, one_bank, tmp_path / "grown", minutes=0.08, seed=0)
     first = next((tmp_path / "grown").glob("*.flac"))
     before = first.stat().st_mtime_ns
-    grown = render("piano", midi, one_bank, tmp_path / "grown", minutes=1.2, seed=0)
+    grown = render("piano", midi, one_bank, tmp_path / "grown", minutes=0.4, seed=0)
     assert first.stat().st_mtime_ns == before
-    assert grown == render("piano", midi, one_bank, tmp_path / "once", minutes=1.2, seed=0)
+    assert grown == render("piano", midi, one_bank, tmp_path / "once", minutes=0.4, seed=0)
     assert audio(tmp_path / "grown") == audio(tmp_path / "once")
 
     first.unlink()  # as an interrupted call leaves it
-    render("piano", midi, one_bank, tmp_path / "grown", minutes=1.2, seed=0)
+    render("piano", midi, one_bank, tmp_path / "grown", minutes=0.4, seed=0)
     assert audio(tmp_path / "grown") == audio(tmp_path / "once")
     assert not list((tmp_path / "grown").glob(".*"))
 
