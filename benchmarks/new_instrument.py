@@ -18,8 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from provenance import sign
+from provenance import digest, sign
 
+from instglow.synthesis.performance import INSTRUMENTS
 from instglow.synthesis.rendered import render
 from instglow.synthesis.split import read_split
 
@@ -56,10 +57,11 @@ def prepare(midi: Path, soundfonts: Path) -> None:
 
 
 def add() -> float:
-    """-> minutes that the command took; once it has been done, those of then."""
+    """-> minutes that the command took, or had taken beside the same priors in an earlier call."""
     done = WORK / "added.json"
-    if done.exists():
-        return float(json.loads(done.read_text())["minutes"])
+    beside = {f"prior {name}": digest(f"prior {name}", ROOT) for name in BESIDE}
+    if done.exists() and (then := json.loads(done.read_text())).get("beside") == beside:
+        return float(then["minutes"])
     for folder in ("priors", "runs"):  # of an earlier call
         shutil.rmtree(WORK / folder, ignore_errors=True)
     for name in BESIDE:
@@ -68,35 +70,38 @@ def add() -> float:
     instglow("add-prior", NAME, "--data", "solos", "--registry", "priors", cwd=WORK)
     minutes = (time.perf_counter() - started) / 60
     assert before.items() <= digests(WORK / "priors").items(), "another prior's file changed"
-    done.write_text(json.dumps({"minutes": minutes}) + "\n")
+    done.write_text(json.dumps({"minutes": minutes, "beside": beside}) + "\n")
     return minutes
 
 
-def measure(method: str) -> list[float]:
-    """-> mean SDR of each of the stems, then of all."""
+def measure(method: str) -> tuple[int, list[float]]:
+    """-> how many songs, and the mean SDR of each of the stems, then of all."""
     written = WORK / "scores" / f"{method}.json"
     instglow(
         *("evaluate", str(WORK / "songs"), "--priors", ",".join(STEMS), "--method", method),
         *("--registry", str(WORK / "priors"), "--out", str(WORK / "scores")),
         *("--json", str(written), "--quiet"),
     )
-    summary = json.loads(written.read_text())["summary"]
-    return [summary[stem]["mean_sdr"] for stem in (*STEMS, "all")]
+    report = json.loads(written.read_text())
+    scores = [report["summary"][stem]["mean_sdr"] for stem in (*STEMS, "all")]
+    return len(report["songs"]), scores
 
 
-def page(minutes: float, rows: dict[str, list[float]]) -> str:
+def page(minutes: float, found: dict[str, tuple[int, list[float]]]) -> str:
+    programs = ", ".join(str(program) for program in INSTRUMENTS[NAME].sounds)
+    songs, _ = next(iter(found.values()))
     figures = "\n".join(
         f"| {METHODS[method]} | {' | '.join(f'{score:.2f}' for score in scores)} |"
-        for method, scores in rows.items()
+        for method, (_, scores) in found.items()
     )
     return f"""# An instrument that nobody prepared
 
 Written by `make new-instrument`. `instglow add-prior {NAME} --data DIR` was given {MINUTES:.0f}
-minutes of rendered strings (General MIDI programs 40, 42 and 48) and took {minutes:.1f} minutes on
+minutes of rendered strings (General MIDI programs {programs}) and took {minutes:.1f} minutes on
 {os.cpu_count()} cores. The files of the other priors stayed as they were, to the byte.
 
-Then eight songs of bass, drums and strings, of pieces and SoundFonts that no prior had heard, were
-taken apart: SDR in dB, mean over songs.
+Then {songs} songs of bass, drums and strings, of pieces and SoundFonts that no prior had heard,
+were taken apart: SDR in dB, mean over songs.
 
 | | {" | ".join(STEMS)} | mean |
 |---|{"---|" * (len(STEMS) + 1)}

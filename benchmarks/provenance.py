@@ -53,13 +53,13 @@ class Document:
 
 
 RESULTS = (
-    *("benchmarks/results.py", "benchmarks/results_page.py", "configs/rendered-split.yaml"),
+    *("benchmarks/results.py", "configs/rendered-split.yaml"),
     *(f"preset {name}" for name in ("paper", "paper-map", "nmf", "fast", "default")),
     *(*WEIGHTS, "prior vocals", "prior other", *DICTIONARIES, "examples/song"),
 )
 DOCUMENTS = {
     "README.md": Document("make results", RESULTS),
-    "docs/results.md": Document("make results", (*RESULTS, "benchmarks/discussion.md")),
+    "docs/results.md": Document("make results", RESULTS),
     "docs/likelihood.png": Document("make results", WEIGHTS, shown_in="docs/results.md"),
     "docs/variants.md": Document(
         "make variants", ("benchmarks/variants.py", "preset fast", "preset default", *WEIGHTS)
@@ -151,12 +151,24 @@ def stamp(document: Document, root: Path) -> str:
     return f"Made by `{document.command}` from {inputs}"
 
 
-def sign(path: Path, root: Path = ROOT, documents: Mapping[str, Document] = DOCUMENTS) -> None:
-    """Put the stamp into a document that was just written; a trial in another place gets none."""
+def sign(
+    path: Path,
+    root: Path = ROOT,
+    documents: Mapping[str, Document] = DOCUMENTS,
+    line: str | None = None,
+) -> None:
+    """Put the stamp into a document that was just written; a trial in another place gets none.
+
+    Args:
+        path: of the document.
+        root: of the tree.
+        documents: of the tree.
+        line: the `stamp` of when it was measured; by default that of now.
+    """
     name = _name(path, root)
     if name not in documents:
         return
-    line = stamp(documents[name], root)
+    line = line or stamp(documents[name], root)
     if path.suffix == ".png":
         _sign_picture(path, line)
         return
@@ -273,6 +285,9 @@ def main() -> int:
         for name, text in derived().items()
         if not (ROOT / name).exists() or (ROOT / name).read_text() != text
     ]
+    discussion = (ROOT / "benchmarks" / "discussion.md").read_text().strip()
+    if discussion not in (ROOT / "docs" / "results.md").read_text():
+        wrong.append("docs/results.md: does not end with the text of benchmarks/discussion.md")
     print(*kept, *wrong, sep="\n", file=sys.stderr)
     return 1 if wrong else 0
 

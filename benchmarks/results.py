@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
-from provenance import sign
+from provenance import DOCUMENTS, sign, stamp
 from results_page import headline, page
 
 from instglow.synthesis.rendered import render
@@ -31,6 +31,8 @@ MINUTES, SEED = 100.0, 0  # as the shipped priors: configs/recordings/rendered.y
 RUNS = Path("runs")
 PRIORS = RUNS / "priors"
 OUT = Path("evaluations")
+MEASURED = OUT / "made-from.txt"
+"""What the last whole measurement was made from."""
 RENDERED = Path("data/rendered-test")
 DEV = Path("data/rendered-dev")
 
@@ -117,6 +119,7 @@ def measure(arguments: argparse.Namespace) -> None:
     evaluate(Path("examples"), "example", EXAMPLE, *band, *REAL_SECONDS)
     for folder in arguments.songs:
         evaluate(folder, f"{folder.resolve().name}-all", ALL, *REAL_SECONDS)
+    MEASURED.write_text(stamp(DOCUMENTS["docs/results.md"], ROOT))
 
 
 def evaluate(songs: Path, name: str, methods: tuple[str, ...], *options: str) -> None:
@@ -138,6 +141,8 @@ def instglow(*arguments: str, check: bool = True) -> None:
 
 
 def write(arguments: argparse.Namespace) -> None:
+    if not MEASURED.exists():
+        raise SystemExit("nothing was measured as a whole yet: benchmarks/results.py measure")
     likelihood = OUT / "likelihood"
     if not likelihood.with_suffix(".json").exists():
         instglow(
@@ -146,12 +151,13 @@ def write(arguments: argparse.Namespace) -> None:
         )
         sign(Path("docs/likelihood.png"))
     results, readme = Path("docs/results.md"), Path("README.md")
-    results.write_text(page(OUT, RUNS))
-    sign(results)
+    results.write_text(page(OUT, RUNS, MINUTES, SEED))
+    measured = MEASURED.read_text()
+    sign(results, line=measured)
     before, rest = readme.read_text().split(OPENING)
     after = rest[rest.index(CLOSING) :]
     readme.write_text(f"{before}{OPENING}\n{headline(OUT)}\n{after}")
-    sign(readme)
+    sign(readme, line=measured)
 
 
 def main() -> None:
@@ -172,7 +178,10 @@ def main() -> None:
     step = steps.add_parser("write")
     step.set_defaults(run=write)
     arguments = parser.parse_args()
-    arguments.run(arguments)
+    try:
+        arguments.run(arguments)
+    except subprocess.CalledProcessError as error:  # it has said what is wrong
+        raise SystemExit(error.returncode) from error
 
 
 if __name__ == "__main__":

@@ -83,15 +83,23 @@ Written by `make results`; no figure here was typed. Global SDR as in the paper,
 brackets; then medians over songs, of the global SDR, of museval's figure (median over frames of one
 second) and of SI-SDR; then the mean improvement over the mixture. No method saw these songs or, in
 the rendered ones, their SoundFonts. "source-only" methods learn from solo recordings of one
-instrument at a time; "full" ones from random mixtures of the same solos (100 minutes of each of
-bass, drums, guitar, piano; seed 0). Sizes are millions of parameters for all four sources together;
-minutes are of one CPU core, spent on training all of a method. Everything is small: hours of a GPU
-would change each row.
+instrument at a time; "full" ones from random mixtures of the same solos ({minutes:.0f} minutes of
+each of bass, drums, guitar, piano; seed {seed}). Sizes are millions of parameters for all four
+sources together; minutes are of one CPU core, spent on training all of a method. Everything is
+small: hours of a GPU would change each row.
 """
 
 
-def page(out: Path, runs: Path) -> str:
-    parts = [HEADER]
+def page(out: Path, runs: Path, minutes: float, seed: int) -> str:
+    """The text.
+
+    Args:
+        out: folder of the evaluations.
+        runs: folder of the training runs.
+        minutes: of solos of each instrument that was trained on.
+        seed: that they were rendered with.
+    """
+    parts = [HEADER.format(minutes=minutes, seed=seed)]
     for folder, title, text in SECTIONS:
         if reports := _reports(out / folder):
             parts.append(
@@ -211,17 +219,17 @@ def _notes(folder: str, reports: dict[str, dict[str, Any]]) -> str:
 
 
 def _gammas(out: Path) -> str:
-    rows = [
-        f"| {folder.name[10:]} | {_number(one['summary']['all'], 'mean_sdr')} |"
-        for folder in sorted(out.glob("dev-gamma-*"), key=lambda path: float(path.name[10:]))
-        for one in _reports(folder).values()
-    ]
-    if not rows:
+    folders = sorted(out.glob("dev-gamma-*"), key=lambda path: float(path.name[10:]))
+    found = [(folder.name[10:], one) for folder in folders for one in _reports(folder).values()]
+    if not found:
         return ""
+    rows = [f"| {gamma} | {_number(one['summary']['all'], 'mean_sdr')} |" for gamma, one in found]
+    reports = [one for _, one in found]
     return (
-        "## The weight of the prior in InstGlow-MAP\n\nMean SDR over 1 s of each of eight other "
-        "rendered songs (the development set); `paper-map` takes the best above 0. γ = 0 is "
-        "InstGlow-MLE.\n\n| γ | mean SDR, dB |\n|---|---:|\n" + "\n".join(rows) + "\n"
+        "## The weight of the prior in InstGlow-MAP\n\nMean SDR over "
+        f"{reports[0]['excerpt']:g} s of each of {len(reports[0]['songs'])} other rendered songs "
+        "(the development set); `paper-map` takes the best above 0. γ = 0 is InstGlow-MLE.\n\n"
+        "| γ | mean SDR, dB |\n|---|---:|\n" + "\n".join(rows) + "\n"
     )
 
 
