@@ -53,7 +53,7 @@ def refusal(capsys, *options: object) -> str:
         ("--ckpt_path tiny.yaml", "tiny.yaml is not a checkpoint of `instglow fit` ("),
         (
             "--checkpoint.folder tiny.yaml/x",
-            "cannot write /",
+            "tiny.yaml is a file, not a folder; choose another folder",
         ),
         ("--trainer.precision bf16-true", "cannot train with trainer.precision bf16-true; use 32-"),
         ("--trainer.precision 16-true", "cannot train with trainer.precision 16-true; use 32-true"),
@@ -80,7 +80,7 @@ def refusal(capsys, *options: object) -> str:
 )
 def test_an_option_that_makes_no_sense(here, capsys, options, message):
     (here / "odd.yaml").write_text("trainer: {max_stepz: 3}")
-    assert refusal(capsys, *options.split()).startswith(message)
+    assert message in refusal(capsys, *options.split())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_folder_without_permission(here, capsys, monkeypatch):
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and allowed(path, mode))
     said = refusal(capsys)
-    assert said.startswith(f"cannot write {here.resolve()}/runs/tone/")
+    assert said.endswith(": no permission to write there; choose another folder")
 
 
 def test_a_full_disk(here, capsys, monkeypatch):
