@@ -89,7 +89,7 @@ def make_recordings(folder: Path) -> None:
 
 
 def training() -> PriorTraining:
-    settings = yaml.safe_load((configs() / "guitar.yaml").read_text())["model"]
+    settings = yaml.safe_load((configs() / "instrument.yaml").read_text())["model"]
     options = dict(settings["prior"]["init_args"])
     return PriorTraining("guitar", GlowPrior(Frontend(**options.pop("frontend")), **options))
 

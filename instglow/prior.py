@@ -49,9 +49,20 @@ class Prior(nn.Module, ABC):
     scales the mixture by; 0 takes every recording as it is."""
 
     def __init__(self, frontend: Frontend, architecture: dict[str, Any]) -> None:
+        """Keep what the prior is constructed from.
+
+        Args:
+            frontend: the spectrogram it models.
+            architecture: all other arguments of the subclass by name; its `locals()` will do.
+        """
         super().__init__()
         self.frontend = frontend
-        self.architecture = architecture
+        self.architecture = {
+            name: value
+            for name, value in architecture.items()
+            if name not in ("self", "frontend", "__class__")
+        }
+        self.level = self.architecture.get("level", self.level)
 
     @abstractmethod
     def initial_latent(
@@ -156,10 +167,7 @@ class Trainable(Prior):
 
     @abstractmethod
     def loss(
-        self,
-        magnitude: Tensor,
-        generator: torch.Generator | None = None,
-        mixture: Tensor | None = None,
+        self, magnitude: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """(batch, bins, frames) solo magnitudes -> scalars; "loss" is the one to minimise.
 
@@ -167,8 +175,8 @@ class Trainable(Prior):
         (batch, instruments, bins, frames).
 
         "bits_per_dim" is the figure that runs are compared by, where the family has a density.
-        What is drawn at random comes from `generator`, on the magnitude's device. `mixture` is of
-        the same shape, the solos with other sounds around them: for a prior that `Denoises`.
+        What is drawn at random comes from `generator`, on the magnitude's device. That of a prior
+        which `Denoises` also takes `mixture`, of the same shape: the solos among other sounds.
         """
 
 

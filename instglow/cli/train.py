@@ -58,6 +58,8 @@ class _TrainCLI(LightningCLI):
         """Our parser for each subcommand."""
         parser = TrainParser(**kwargs)
         parser.add_argument("-c", "--config", action="config", help="a YAML file; can be repeated")
+        # `find_config` has read it already, and put it before the file that names it
+        parser.add_argument("--base", type=str, help="of a YAML file: another that it changes")
         parser.add_argument(
             "-d",
             "--device",
@@ -105,12 +107,13 @@ class _TrainCLI(LightningCLI):
             }
         )
         parser.add_lightning_class_args(Discrimination, "discrimination")
-        parser.add_lightning_class_args(WeightAverage, "averaging")
         parser.add_lightning_class_args(EarlyStop, "early_stop")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(Publish, "publish")
         for name, callback in plugins.available("instglow.callbacks"):
             parser.add_lightning_class_args(callback, name)
+        # after all that measure the average when a validation ends
+        parser.add_lightning_class_args(WeightAverage, "averaging")
 
 
 class RunConfig(SaveConfigCallback):
@@ -125,6 +128,7 @@ class RunConfig(SaveConfigCallback):
             assert isinstance(trainer.checkpoint_callback, Checkpoints)
             folder = Path(trainer.checkpoint_callback.dirpath or ".")
             folder.mkdir(parents=True, exist_ok=True)
+            self.config.pop("base", None)  # all that it says is in here
             self.parser.save(
                 self.config, str(folder / "config.yaml"), skip_none=False, overwrite=True
             )

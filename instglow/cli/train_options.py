@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from instglow.errors import ConfigError
-from instglow.training.configs import find_config
+from instglow.training.configs import with_bases
 from instglow.training.failures import causes
 
 _CONFIG = ("--config", "-c")
@@ -51,6 +51,8 @@ def in_order(argv: list[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if name in _CONFIG:
             options.append([name, value] if equals else [name])
+        elif name == "--base":
+            raise ConfigError("--base is for configuration files; name it as a first --config")
         elif re.match("--|-[a-z]", word):
             options.append([word])
         else:
@@ -61,7 +63,12 @@ def in_order(argv: list[str]) -> list[str]:
             return 0
         return 2 if "." in option[0].partition("=")[0] else 1
 
+    read: set[str] = set()
     for option in options:
-        if rank(option) == 0:
-            option[1:] = map(find_config, option[1:])
+        if option and option[0] in _CONFIG:
+            files = [file for name in option[1:] for file in with_bases(name)]
+            # a base that two of them share is not to undo what the first changes in it
+            new = [file for file in files if file not in read or file == files[-1]]
+            read.update(files)
+            option[1:] = [word for file in new for word in ("--config", file)][1:]
     return [word for option in sorted(options, key=rank) for word in option]

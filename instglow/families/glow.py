@@ -67,31 +67,15 @@ class GlowPrior(Trainable):
         denoiser: dict[str, int] | None = None,
     ) -> None:
         channels = channels or frontend.bins // 2 * 2
-        network: dict[str, Any] = {
-            "steps": steps,
-            "hidden": hidden,
-            "layers": layers,
-            "kernel": kernel,
-            "dilation_rate": dilation_rate,
-            "groups": groups,
-            "bounded": bounded,
-        }
-        super().__init__(
-            frontend,
-            {
-                **network,
-                "amplitude": amplitude,
-                "channels": channels,
-                "noise": noise,
-                "level": level,
-                "denoiser": denoiser and dict(denoiser),
-            },
-        )
-        self.level = level
+        super().__init__(frontend, locals())
         self.noise = noise
         self.amplitude = amplitude_layer(amplitude)
-        self.flow = Glow(channels, **network)
+        self.flow = Glow(**self._network())
         self.denoiser = None if denoiser is None else Denoiser(channels, **_sizes(denoiser))
+
+    def _network(self) -> dict[str, Any]:
+        """The arguments of `Glow` among ours."""
+        return {k: v for k, v in self.architecture.items() if k in signature(Glow).parameters}
 
     def initial_latent(
         self,

@@ -36,10 +36,9 @@ class NMFPrior(Trainable):
     def __init__(
         self, frontend: Frontend, atoms: int = 64, updates: int = 20, level: float = 0.0
     ) -> None:
+        super().__init__(frontend, locals())
         limits = f"at least 1 and at most the {frontend.bins} bins that they explain"
         require(1 <= atoms <= frontend.bins, "atoms", limits, atoms)
-        super().__init__(frontend, {"atoms": atoms, "updates": updates, "level": level})
-        self.level = level
         self.updates = updates
         self.logits = nn.Parameter(torch.randn(frontend.bins, atoms))
         # activations of about this size sum to a frame of common loudness
@@ -80,10 +79,7 @@ class NMFPrior(Trainable):
             return active
 
     def loss(
-        self,
-        magnitude: Tensor,
-        generator: torch.Generator | None = None,
-        mixture: Tensor | None = None,
+        self, magnitude: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """The generalised Kullback-Leibler divergence a dimension, relative to the mean level."""
         model = torch.matmul(self.atoms, self.activations(magnitude)).clamp(min=_FLOOR)

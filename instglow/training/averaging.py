@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
@@ -17,7 +15,8 @@ class WeightAverage(WeightAveraging):
     """Exponential moving average of a prior's weights; buffers stay those of the last step.
 
     Validation, the checkpoints' `state_dict` and so the registered prior have the averages. The
-    weights that training goes on from are in a checkpoint too, so a resumed run is exact.
+    weights that training goes on from are in a checkpoint too, so a resumed run is exact. What
+    measures the average when a validation ends must come before it in `Trainer(callbacks=...)`.
 
     Args:
         decay: share of the average that a step keeps, in [0, 1); 0 averages nothing. After n steps
@@ -33,59 +32,15 @@ class WeightAverage(WeightAveraging):
         super().__init__(use_buffers=False, multi_avg_fn=self._approach)
         self.decay = decay
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Of runs other than a prior's, take the last weights: their buffers fit no others."""
+        if not isinstance(pl_module, PriorRun):
+            self.decay = 0.0
+        super().setup(trainer, pl_module, stage)
+
     def _approach(self, averages: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
         kept = decay_after(int(steps), self.decay)
         torch._foreach_lerp_(averages, weights, 1 - kept)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start the average of a prior; other runs have none."""
-        if self.decay and isinstance(pl_module, PriorRun):
-            super().setup(trainer, pl_module, stage)
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Move the average towards the new weights."""
-        if self._average_model is not None:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the module."""
-        if self._average_model is not None:
-            super().on_train_end(trainer, pl_module)
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: `on_validation_start` did it."""
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: other callbacks measure the average at this moment, in whatever order."""
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average into the module."""
-        super().on_validation_epoch_start(trainer, pl_module)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the weights in training back."""
-        super().on_validation_epoch_end(trainer, pl_module)
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Write both, the average as the `state_dict`."""
-        if self._average_model is not None:
-            super().on_save_checkpoint(trainer, pl_module, checkpoint)
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Read both, to go on; what only measures has read the average."""
-        if self._average_model is not None:
-            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 def decay_after(steps: int, decay: float) -> float:

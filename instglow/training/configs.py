@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 import instglow
 from instglow import plugins
 from instglow.errors import ConfigError
@@ -38,6 +40,31 @@ def find_config(name: str) -> str:
     raise ConfigError(
         f"no configuration {name!r}, and none of that name among ours: {', '.join(there)}"
     )
+
+
+def with_bases(name: str) -> list[str]:
+    """The paths of a configuration and, before it, of what it names as its `base`, and so on.
+
+    Raises:
+        ConfigError: for one that is nowhere, or its own base.
+    """
+    path = find_config(name)
+    found = [path]
+    while base := _base(Path(path)):
+        beside = Path(path).with_name(base)
+        path = str(beside) if beside.is_file() else find_config(base)
+        if path in found:
+            raise ConfigError(f"{path} is its own base; leave that key out")
+        found.insert(0, path)
+    return found
+
+
+def _base(path: Path) -> str | None:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None  # the parser says what is wrong with it
+    return content.get("base") if isinstance(content, dict) else None
 
 
 def _folders() -> Iterator[Path]:

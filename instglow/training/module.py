@@ -94,7 +94,7 @@ class PriorTraining(PriorRun):
         terms = self.prior.loss(
             pooled_magnitude(spectrogram).unflatten(0, wave.shape[:-2]),
             self.draw(self.draw_number, wave.device),
-            self._mixture(solos, spectrogram, generator),
+            **self._among_others(solos, spectrogram, generator),
         )
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, prog_bar=True)
         return terms["loss"]
@@ -114,19 +114,20 @@ class PriorTraining(PriorRun):
         """
         solos = self.at_level(wave)
         spectrogram = self.spectrogram(solos)
-        mixture = self._mixture(solos, spectrogram, self.draw(~batch_index))
+        others = self._among_others(solos, spectrogram, self.draw(~batch_index))
         magnitude = pooled_magnitude(spectrogram)
-        return self.prior.loss(magnitude, self.draw(batch_index, wave.device), mixture)
+        return self.prior.loss(magnitude, self.draw(batch_index, wave.device), **others)
 
-    def _mixture(
+    def _among_others(
         self, solos: Tensor, spectrogram: Tensor, generator: torch.Generator
-    ) -> Tensor | None:
+    ) -> dict[str, Any]:
         """(batch, channels, samples), (batch, channels, bins, frames) complex of them, perhaps
-        equalised -> the magnitude of the solos in clutter, pooled; None without."""
+        equalised -> what a loss takes besides: with clutter, the pooled magnitude of the solos in
+        it as "mixture"."""
         if self.clutter is None:
-            return None
+            return {}
         around = self.clutter(solos, generator, self.sample_rate)
-        return pooled_magnitude(spectrogram + self.spectrogram(around)[:, None])
+        return {"mixture": pooled_magnitude(spectrogram + self.spectrogram(around)[:, None])}
 
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
         self.log_dict(

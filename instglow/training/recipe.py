@@ -235,7 +235,7 @@ def _prior(request: Request) -> Trainable:
                 "one instrument from its recordings; name another as --init, or none"
             )
         return other
-    described = yaml.safe_load(request.base.read_text())["model"]["prior"]
+    described = yaml.safe_load((configs() / "instrument.yaml").read_text())["model"]["prior"]
     module, _, name = described["class_path"].rpartition(".")
     arguments = dict(described["init_args"])
     prior: Trainable = getattr(import_module(module), name)(

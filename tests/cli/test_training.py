@@ -131,7 +131,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(project, tmp_path, monk
 
 def test_the_papers_configurations_have_its_sizes(tmp_path, capsys, monkeypatch):
     for path in sorted((configs() / "paper").glob("*.yaml")):
-        if path.name in ("prior.yaml", "trainer.yaml"):
+        if path.name == "base.yaml":
             continue
         values = printed(capsys, f"paper/{path.name}")
         prior = values["model"]["init_args"]["prior"]["init_args"]

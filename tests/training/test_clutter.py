@@ -101,10 +101,10 @@ def test_a_mixture_is_the_equalised_solo_and_what_is_around_it():
     spectrogram = 0.5 * faint.spectrogram(wave)  # as through an equaliser
     magnitude = spectrogram.abs()[:, 0]
     torch.testing.assert_close(
-        faint._mixture(wave, spectrogram, draws()), magnitude, atol=1e-3, rtol=0
+        faint._among_others(wave, spectrogram, draws())["mixture"], magnitude, atol=1e-3, rtol=0
     )
     loud = training(clutter=Clutter(quietest=20, loudest=20, **FEW), prior=with_denoiser())
-    mixture = loud._mixture(wave, spectrogram, draws())
+    mixture = loud._among_others(wave, spectrogram, draws())["mixture"]
     assert mixture.square().sum() > 50 * magnitude.square().sum()
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from inspect import signature
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
@@ -49,13 +47,8 @@ class ConditionalGlowPrior(GlowPrior):
                 "a denoiser cannot tell instruments apart; leave it out of a music-glow prior"
             )
         super().__init__(frontend, **glow)
-        network = {
-            key: value
-            for key, value in self.architecture.items()
-            if key in signature(Glow).parameters
-        }
         self.instruments = list(instruments)
-        self.flow = _GlowOf(len(instruments), embedding, **network)
+        self.flow = _GlowOf(len(instruments), embedding, **self._network())
         self.architecture = {
             "instruments": self.instruments,
             "embedding": embedding,
@@ -71,18 +64,13 @@ class ConditionalGlowPrior(GlowPrior):
             )
         return self._playing(self.instruments.index(instrument))
 
-    def loss(
-        self,
-        magnitude: Tensor,
-        generator: torch.Generator | None = None,
-        mixture: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def loss(self, magnitude: Tensor, *args: Any, **options: Any) -> dict[str, Tensor]:
         """(batch, instruments, bins, frames) solos -> see `GlowPrior.loss`; the mean over all.
 
         (batch, bins, frames) is taken for solos of the one instrument that `of` chose.
         """
         if magnitude.ndim == 3:
-            return super().loss(magnitude, generator)
+            return super().loss(magnitude, *args, **options)
         if magnitude.shape[1] != len(self.instruments):
             raise ConfigError(
                 f"the data has {magnitude.shape[1]} instruments, the prior "
@@ -90,7 +78,7 @@ class ConditionalGlowPrior(GlowPrior):
                 "the same order as data.sources"
             )
         everyone = self._playing(*range(len(self.instruments)))
-        return everyone.loss(magnitude.flatten(0, 1), generator)
+        return everyone.loss(magnitude.flatten(0, 1), *args, **options)
 
     def _playing(self, *positions: int) -> ConditionalGlowPrior:
         """A copy whose batches hold the instruments at these positions in turn."""

@@ -63,18 +63,7 @@ class LQVAEPrior(Trainable):
             raise ConfigError(
                 f"groups must be at least 1 and divide the embedding, got {groups} and {embedding}"
             )
-        super().__init__(
-            frontend,
-            {
-                "codebook": codebook,
-                "embedding": embedding,
-                "hidden": hidden,
-                "groups": groups,
-                "learns": learns,
-                "level": level,
-            },
-        )
-        self.level = level
+        super().__init__(frontend, locals())
         self.learns = learns
         # about the root mean square over the bins of noise at that level
         self.unit = (level or 0.1) * (0.375 * frontend.n_fft) ** 0.5
@@ -143,10 +132,7 @@ class LQVAEPrior(Trainable):
         return self.sequence.step(history, state)
 
     def loss(
-        self,
-        magnitude: Tensor,
-        generator: torch.Generator | None = None,
-        mixture: Tensor | None = None,
+        self, magnitude: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Of the codec: errors of square roots, and of linearity; of a prior: nats a code.
 

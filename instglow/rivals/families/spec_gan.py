@@ -55,18 +55,7 @@ class SpecGANPrior(Prior):
         floor: float = 1e-6,
         level: float = 0.0,
     ) -> None:
-        super().__init__(
-            frontend,
-            {
-                "latent_size": latent_size,
-                "width": width,
-                "layers": layers,
-                "block": block,
-                "floor": floor,
-                "level": level,
-            },
-        )
-        self.level = level
+        super().__init__(frontend, locals())
         self.floor = floor
         self.latent_size = latent_size
         self.block = block
