@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from instglow.files import replacing, write_text
+
 # The default voices are those whose licence asks for attribution at most (flite, festival's CMU
 # voices) or whose output a licence does not reach (espeak-ng is a formant synthesiser).
 VOICES = {
@@ -114,14 +116,12 @@ def make_speech(out: Path, minutes: float, seed: int, voices: list[str]) -> dict
             path = out / voice / f"{number:05}.wav"
             number += 1
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
                 program, name = voice.split("-", 1)
-                unfinished = path.with_suffix(".part")
-                SPEAKERS[program](name, text, unfinished, rate)
-                unfinished.replace(path)
+                with replacing(path) as beside:
+                    SPEAKERS[program](name, text, beside, rate)
             seconds[voice] += soundfile.info(path).duration
     manifest = {"seed": seed, "seconds": {voice: round(s, 1) for voice, s in seconds.items()}}
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     return seconds
 
 
