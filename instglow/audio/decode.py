@@ -120,7 +120,7 @@ class Decoder:
         shown = [
             stream
             for stream in self._container.streams
-            if not stream.disposition & Disposition.attached_pic.value
+            if not stream.disposition & Disposition.attached_pic
         ]
         if len(shown) > 1 and self._container.start_time is not None:
             return max(0, self._container.start_time) / av.time_base

@@ -288,7 +288,7 @@ def test_a_file_shorter_than_its_header_says_is_named(tmp_path, name, subtype):
         seconds = file.samples / 8000
         assert seconds == pytest.approx(5, abs=0.2)
         (what,) = file.damage
-        pattern = rf"ends at {seconds:.3f} s, its header says (9\.99|10\.0)\d+ s"
+        pattern = rf"ends at {seconds:.3f} s, its header says (9\.9|10\.)\d+ s"
         assert re.fullmatch(pattern, what)
 
 
