@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from instglow.cli.main import main as instglow
+from instglow.errors import InstGlowError
 from instglow.files import write_text
 from instglow.registry.card import CARD, PriorCard, Source
 from instglow.registry.model_card import model_card
@@ -61,12 +62,8 @@ class Recipe:
 
     @classmethod
     def read(cls, name: str) -> Recipe:
-        """That of a prior; exits where there is none."""
-        path = RECIPES / f"{name}.yaml"
-        if not path.is_file():
-            there = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
-            sys.exit(f"no recipe of {name!r}; there are {there}")
-        return cls(name=name, **yaml.safe_load(path.read_text()))
+        """That of a prior, one of `RECIPES`."""
+        return cls(name=name, **yaml.safe_load((RECIPES / f"{name}.yaml").read_text()))
 
     def about(self) -> dict[str, Any]:
         """What configs/recordings says of what it hears."""
@@ -188,7 +185,8 @@ def amend(folder: Path, recipe: Recipe, heard: list[Source]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("name", help="of a shipped prior")
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    parser.add_argument("name", choices=names, help="of a shipped prior")
     parser.add_argument("--midi", type=Path, required=True, help="holds freedoom/ and groove/")
     parser.add_argument("--soundfonts", type=Path, help="holds the banks")
     parser.add_argument("--card", action="store_true", help="correct the card, train nothing")
@@ -215,4 +213,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InstGlowError as mistake:
+        print(f"make_prior: {mistake}", file=sys.stderr)
+        sys.exit(2)

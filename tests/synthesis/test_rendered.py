@@ -236,6 +236,8 @@ def test_the_split_rule(collection):
         *(f"freedoom/d_{n:02}.mid" for n in (1, 9, 17)),
         "groove/validation.mid",
     ]
+    singing = read_split(TABLE, collection / "midi", None, "dev", "vocals")
+    assert singing == (pieces("dev", "bass"), [])
     assert pieces("dev", "bass") == [f"freedoom/d_{n:02}.mid" for n in (1, 9, 17)]
     _, fonts = read_split(TABLE, collection / "midi", collection / "fonts", "train", "piano")
     # Airfont_330/004 has the samples of a test bank.

@@ -20,6 +20,7 @@ from instglow.synthesis import singing
 from instglow.synthesis.melodies import COMPASS, Melodies, Note
 from instglow.synthesis.singing import sing
 from instglow.synthesis.speech import FRAME, Speech, Syllable, analyse
+from instglow.synthesis.synthesised import Sung
 from instglow.synthesis.vocalist import Singer, lay, pitch_curve, sing_line
 
 RATE = 16000
@@ -257,3 +258,26 @@ def test_a_missing_vocoder_is_named(
     monkeypatch.setitem(sys.modules, "pyworld", None)
     with pytest.raises(DependencyError, match=r"pyworld: pip install 'instglow\[render\]'"):
         sing(speech_dir, None, tmp_path / "out", 0.1, seed=0)
+
+
+@pytest.mark.usefixtures("short_passages")
+def test_pieces_that_are_kept_back_are_not_sung_in_training(
+    speech_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "midi" / "songs").mkdir(parents=True)
+    for name in "abc":
+        write_midi(tmp_path / "midi" / "songs" / f"{name}.mid")
+    (tmp_path / "split.yaml").write_text(
+        "pieces: {songs: {every: 3, test: 0, dev: 1}}\nbanks: {dev: [], test: []}\n"
+    )
+    (speech_dir / "low").rename(speech_dir / "train")
+    source = Sung(
+        str(speech_dir),
+        str(tmp_path / "out"),
+        midi=str(tmp_path / "midi"),
+        minutes=0.01,
+        split=str(tmp_path / "split.yaml"),
+    )
+    assert len(list(source.recordings("train", RATE))) == 1
+    manifest = json.loads((tmp_path / "out" / "vocals" / "train" / "manifest.json").read_text())
+    assert manifest["settings"]["pieces"] == ["songs/c.mid"]
