@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from argparse import Namespace
 
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from instglow.api import load_priors
 from instglow.cli.outputs import outputs
 from instglow.devices import resolve
-from instglow.errors import ConfigError, OutputError
+from instglow.errors import ConfigError, OutputError, require
 from instglow.evaluation.likelihood import LikelihoodTable, measure
 from instglow.evaluation.solos import SoloSet, open_solos
 from instglow.files import write_text
@@ -120,14 +119,10 @@ def _write(arguments: Namespace, table: LikelihoodTable, solos: SoloSet) -> None
 
 def _check(arguments: Namespace) -> None:
     """Refuse what makes no sense, or could not be written, before anything is measured."""
-    if not (math.isfinite(arguments.seconds) and 0 < arguments.seconds <= 60):
-        raise ConfigError(f"segments of {arguments.seconds} s are not above 0 and at most 60 s")
-    if arguments.segments < 0:
-        raise ConfigError(
-            f"{arguments.segments} segments of each instrument are none; take more, or 0 for all"
-        )
-    if not 0 <= arguments.seed < 2**32:
-        raise ConfigError(f"a seed of {arguments.seed} is not between 0 and 2^32 - 1")
+    seconds, segments, seed = arguments.seconds, arguments.segments, arguments.seed
+    require(0 < seconds <= 60, "seconds", "above 0 and at most 60", seconds)
+    require(segments >= 0, "segments", "at least 1, or 0 for all", segments)
+    require(0 <= seed < 2**32, "seed", "between 0 and 2^32 - 1", seed)
     for output in outputs("likelihood"):
         output.check(arguments)
     if arguments.json and arguments.json.exists() and not arguments.overwrite:

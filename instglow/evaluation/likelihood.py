@@ -13,7 +13,7 @@ from torch import Tensor
 
 from instglow.data.segments import Gate
 from instglow.errors import AudioError, ConfigError, DataError
-from instglow.evaluation.solos import Quota, SoloSet, cut
+from instglow.evaluation.solos import SegmentSampling, SoloSet, cut
 from instglow.prior import HasDensity, Prior, Trainable
 from instglow.separation.refine import pooled_magnitude
 
@@ -177,21 +177,21 @@ def measure(
         key = (prior.frontend.sample_rate, prior.frontend.segment(seconds))
         groups.setdefault(key, []).append(name)
     broken: list[str] = []
-    quotas = {key: Quota(solos.takes, segments) for key in groups}
-    for take in solos.takes:
-        due = {key: quota.due(take) for key, quota in quotas.items()}
-        if not any(any(counts.values()) for counts in due.values()):
+    samplings = {key: SegmentSampling(solos.recordings, segments) for key in groups}
+    for recording in solos.recordings:
+        wanted = {key: one.wanted(recording) for key, one in samplings.items()}
+        if not any(any(counts.values()) for counts in wanted.values()):
             continue
         try:
-            waves, rate = take.read()
+            waves, rate = recording.read()
         except AudioError as error:
             what, _, reason = str(error).partition(": ")
             solos.skipped[what] = reason
             broken.append(str(error))
             continue
         for (to_rate, samples), names in groups.items():
-            found = quotas[to_rate, samples].found
-            for instrument, most in due[to_rate, samples].items():
+            found = samplings[to_rate, samples].found
+            for instrument, most in wanted[to_rate, samples].items():
                 chosen = cut(waves[instrument], rate, to_rate, samples, most, gate).to(device)
                 for name in names if len(chosen) else ():
                     bits = bits_per_dim(priors[name], chosen, seed, found[instrument], on_segment)
@@ -202,8 +202,8 @@ def measure(
         raise DataError(f"no segment to measure in {solos.name}: {broken[0]}")
     if not table.instruments:
         raise DataError(
-            f"no segment to measure in {solos.name}: of {len(solos.takes)} recordings none has "
-            f"{seconds} s that are not silent; add recordings or shorten the segments"
+            f"no segment to measure in {solos.name}: of {len(solos.recordings)} recordings none "
+            f"has {seconds} s that are not silent; add recordings or shorten the segments"
         )
     return table
 

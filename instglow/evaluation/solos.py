@@ -25,7 +25,7 @@ from instglow.errors import DataError
 _ALL = 2**62
 
 
-class Take(NamedTuple):
+class SoloRecording(NamedTuple):
     """What is read at once: one recording of a solo, or a song with all its stems.
 
     Attributes:
@@ -43,18 +43,18 @@ class SoloSet:
 
     Attributes:
         name: for titles.
-        takes: all there are, in a fixed order.
+        recordings: all there are, in a fixed order.
         skipped: folder or song -> why it is left out, in one line.
     """
 
     name: str
-    takes: list[Take]
+    recordings: list[SoloRecording]
     skipped: dict[str, str]
 
     @property
     def instruments(self) -> list[str]:
         """Sorted."""
-        return sorted({name for take in self.takes for name in take.instruments})
+        return sorted({name for one in self.recordings for name in one.instruments})
 
 
 def open_solos(folder: Path, instruments: Collection[str] = (), split: str = "test") -> SoloSet:
@@ -66,7 +66,7 @@ def open_solos(folder: Path, instruments: Collection[str] = (), split: str = "te
        folders down: songs;
     2. a sub-folder called as one of `instruments`: solos;
     3. several sub-folders that all hold the same recordings, two at least, whose names have no
-       digit (a digit tells takes, such as `take1.wav`): songs;
+       digit (a digit numbers recordings, such as `take1.wav`): songs;
     4. otherwise solos, the sub-folders being instruments. A sub-folder may have its own.
 
     Args:
@@ -82,44 +82,44 @@ def open_solos(folder: Path, instruments: Collection[str] = (), split: str = "te
     folders = [path for path in sorted(folder.iterdir()) if _visible(path) and path.is_dir()]
     if _holds_songs(folder, folders, instruments):
         songs = open_dataset(folder, split)
-        takes = [Take(song.stems, partial(_stems, song)) for song in songs.songs]
-        return SoloSet(songs.name, takes, dict(songs.skipped))
-    takes, skipped = [], {}
+        found = [SoloRecording(song.stems, partial(_stems, song)) for song in songs.songs]
+        return SoloSet(songs.name, found, dict(songs.skipped))
+    found, skipped = [], {}
     for path in folders:
-        recordings = [file for file in sorted(path.rglob("*")) if _is_recording(file)]
-        if not recordings:
+        files = [file for file in sorted(path.rglob("*")) if _is_recording(file)]
+        if not files:
             skipped[path.name] = "no recordings in it"
-        takes += [Take((path.name,), partial(_solo, path.name, file)) for file in recordings]
-    if not takes:
+        found += [SoloRecording((path.name,), partial(_solo, path.name, file)) for file in files]
+    if not found:
         raise DataError(
             f"no solos in {str(folder)!r}: it needs a sub-folder for each instrument that holds "
             f"{' '.join(sorted(AUDIO_SUFFIXES))} files, or songs with their stems"
         )
-    return SoloSet(folder.resolve().name, takes, skipped)
+    return SoloSet(folder.resolve().name, found, skipped)
 
 
-class Quota:
-    """How many segments each take should give, so that all are drawn on alike.
+class SegmentSampling:
+    """How many segments each recording should give, so that all are drawn on alike.
 
     Args:
-        takes: all of a dataset, in the order that they are asked in.
-        segments: wanted of each instrument; 0 takes all there are.
+        recordings: all of a dataset, in the order that they are asked in.
+        segments: wanted of each instrument; 0 for all there are.
     """
 
-    def __init__(self, takes: Sequence[Take], segments: int) -> None:
+    def __init__(self, recordings: Sequence[SoloRecording], segments: int) -> None:
         self.segments = segments
-        self.takes = Counter(name for take in takes for name in take.instruments)
+        self.recordings = Counter(name for one in recordings for name in one.instruments)
         self.asked: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
 
-    def due(self, take: Take) -> dict[str, int]:
+    def wanted(self, recording: SoloRecording) -> dict[str, int]:
         """Instrument -> segments to take, more where earlier ones had too few; asked once each."""
-        self.asked.update(take.instruments)
+        self.asked.update(recording.instruments)
         return {
-            name: self.segments * self.asked[name] // self.takes[name] - self.found[name]
+            name: self.segments * self.asked[name] // self.recordings[name] - self.found[name]
             if self.segments
             else _ALL
-            for name in take.instruments
+            for name in recording.instruments
         }
 
 

@@ -16,7 +16,7 @@ from instglow.evaluation.likelihood import (
     bits_per_dim,
     measure,
 )
-from instglow.evaluation.solos import Quota, SoloSet, Take, cut, open_solos
+from instglow.evaluation.solos import SegmentSampling, SoloRecording, SoloSet, cut, open_solos
 from instglow.families.glow import GlowPrior
 from instglow.families.nmf import NMFPrior
 from instglow.pages.boxplot import draw, write_boxplot
@@ -63,10 +63,10 @@ def noise(segments: int, samples: int, gain: float = 0.1, seed: int = 0) -> torc
     return gain * torch.randn(segments, 1, samples, generator=generator).clamp(-3, 3)
 
 
-def takes(**waves: list[torch.Tensor]) -> list[Take]:
+def recordings(**waves: list[torch.Tensor]) -> list[SoloRecording]:
     """One for each wave (channels, samples) of each instrument."""
     return [
-        Take((name,), lambda name=name, wave=wave: ({name: wave}, RATE))
+        SoloRecording((name,), lambda name=name, wave=wave: ({name: wave}, RATE))
         for name, found in waves.items()
         for wave in found
     ]
@@ -175,7 +175,7 @@ def test_a_recording_that_is_broken_or_no_number_is_left_out_with_the_reason(tmp
 def test_silence_is_not_measured():
     (loud,) = noise(1, 4000)
     half = torch.cat([loud, torch.zeros(1, 4000)], 1)
-    solos = SoloSet("some", takes(bass=[half], drums=[torch.zeros(1, 8000)]), {})
+    solos = SoloSet("some", recordings(bass=[half], drums=[torch.zeros(1, 8000)]), {})
     table = measure({"bass": Gaussian(0.4, 0.7)}, solos, seconds=0.05, segments=0)
     assert table.instruments == ["bass"]
     # windows overlap by half; one at most straddles the border
@@ -187,7 +187,7 @@ def test_silence_is_not_measured():
 
 
 def test_nothing_to_measure_is_said():
-    solos = SoloSet("some", takes(drums=[torch.zeros(1, 8000)]), {})
+    solos = SoloSet("some", recordings(drums=[torch.zeros(1, 8000)]), {})
     with pytest.raises(DataError, match="no segment to measure in some: of 1 recordings none"):
         measure({"bass": Gaussian(0.4, 0.7)}, solos)
 
@@ -196,20 +196,20 @@ def test_a_family_without_a_density_is_named_before_anything_is_read():
     def unread():
         raise AssertionError
 
-    solos = SoloSet("some", [Take(("bass",), unread)], {})
+    solos = SoloSet("some", [SoloRecording(("bass",), unread)], {})
     with pytest.raises(ConfigError, match="prior 'low' is of family 'nmf', which has no density"):
         measure({"high": Gaussian(0.4, 0.7), "low": NMFPrior(FRONTEND, atoms=4)}, solos)
 
 
 def test_a_prior_whose_figure_is_no_number_is_named():
-    solos = SoloSet("some", takes(bass=[noise(1, 4000)[0]]), {})
+    solos = SoloSet("some", recordings(bass=[noise(1, 4000)[0]]), {})
     with pytest.raises(ConfigError, match="prior 'bass' gives a solo of 'bass' nan bits"):
         measure({"bass": Gaussian(math.nan, 0.7)}, solos, seconds=0.05)
 
 
 def test_priors_of_other_frontends_are_measured_at_their_own_rate():
     wide = GlowPrior(Frontend(16000, 64, 16), steps=2, hidden=8, layers=1).eval()
-    solos = SoloSet("some", takes(bass=[noise(1, 4000)[0]]), {})
+    solos = SoloSet("some", recordings(bass=[noise(1, 4000)[0]]), {})
     table = measure({"bass": glow(), "wide": wide}, solos, seconds=0.05, segments=3)
     assert {name: len(row["bass"]) for name, row in table.values.items()} == {"bass": 3, "wide": 3}
 
@@ -217,12 +217,12 @@ def test_priors_of_other_frontends_are_measured_at_their_own_rate():
 @pytest.mark.parametrize("segments", [1, 3, 7, 20])
 def test_recordings_give_alike_and_others_make_up_for_short_ones(segments):
     waves = [noise(1, 8000, seed=seed)[0] for seed in range(7)]
-    quota = Quota(takes(bass=waves), segments)
+    sampling = SegmentSampling(recordings(bass=waves), segments)
     given = []
-    for number, take in enumerate(takes(bass=waves)):
-        due = quota.due(take)["bass"]
+    for number, recording in enumerate(recordings(bass=waves)):
+        due = sampling.wanted(recording)["bass"]
         found = 0 if number == 2 else due  # the third recording is silent
-        quota.found["bass"] += found
+        sampling.found["bass"] += found
         given.append(found)
     assert sum(given) == segments
     assert max(given) - min(given[:2] + given[4:]) <= math.ceil(segments / 7) + 1
@@ -247,7 +247,7 @@ SOLOS = ("bass/1.wav", "bass/more/2.wav", "drums/1.wav")
     [
         (SOLOS, ["bass"], {"bass", "drums"}),
         (SOLOS, [], {"bass", "drums"}),
-        # numbered takes are alike, and yet no stems
+        # numbered recordings are alike, and yet no stems
         (("cello/take1.wav", "cello/take2.wav", "flute/take1.wav", "flute/take2.wav"), [], None),
         # names alike are stems, unless the folders are called as priors are
         (("bass/slow.wav", "bass/fast.wav", "drums/slow.wav", "drums/fast.wav"), ["bass"], None),
@@ -264,10 +264,10 @@ def test_solos_and_songs_are_told_apart(tmp_path, files, instruments, expected):
     folders = {file.split("/")[0] for file in files}
     assert set(found.instruments) == ({"bass", "drums"} if expected == "stems" else folders)
     songs = expected == "stems"
-    assert len(found.takes) == (len(folders) if songs else len(files))
-    waves, rate = found.takes[0].read()
+    assert len(found.recordings) == (len(folders) if songs else len(files))
+    waves, rate = found.recordings[0].read()
     assert rate == RATE
-    assert waves.keys() == set(found.takes[0].instruments)
+    assert waves.keys() == set(found.recordings[0].instruments)
     assert all(wave.shape == (1, 400) for wave in waves.values())
 
 
