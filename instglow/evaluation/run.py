@@ -154,8 +154,8 @@ def residual(excerpt: Excerpt) -> float | None:
     rest = mixture - stems.double().sum(0)
     if rest.abs().max() <= SILENCE:
         return None
-    # a mixture that is silent has the level of what it should be
-    level = max(mixture.square().sum(), (mixture - rest).square().sum())
+    # a silent mixture has no level: 0 dB, as all of what it should be is missing
+    level = (mixture if mixture.abs().max() > SILENCE else rest).square().sum()
     return float(10 * (rest.square().sum() / level).log10())
 
 

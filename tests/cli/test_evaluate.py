@@ -129,3 +129,25 @@ def test_one_line_for_what_cannot_be_measured(place, arguments, words, capsys, m
     assert err.count("\n") == 1
     assert words in err
     assert not (place / "evaluations").exists()
+
+
+def test_files_of_other_names_unlike_each_other_and_not_the_sum(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    song = tmp_path / "songs" / "one"
+    song.mkdir(parents=True)
+    bass, drums = 0.1 * torch.randn(2, 2 * RATE, generator=torch.Generator().manual_seed(0))
+    soundfile.write(song / "01 - Bass (DI).wav", bass.numpy(), RATE)
+    soundfile.write(song / "Kick.wav", torch.stack([drums, drums], 1)[:-99].numpy(), RATE)
+    soundfile.write(song / "Master.wav", 0.5 * (bass + drums).numpy(), RATE)
+    names = "bass=01 - Bass (DI),drums=kick,mixture=Master"
+    command = ["evaluate", "songs", "-q", "--method", "mixture", "--stems", names]
+    assert main(command) == 2
+    assert "or evaluate with --align" in capsys.readouterr().err
+    assert main([*command, "--align", "--json", "a.json", "--csv", "a.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "one: its mixture is not the sum of its stems (the rest is at 0.0 dB of the mix" in said
+    assert "--remix" in said
+    (measured,) = json.loads((tmp_path / "a.json").read_text())["songs"]
+    assert list(measured["scores"]) == ["bass", "drums"]
+    assert main([*command, "--align", "--remix"]) == 0
+    assert capsys.readouterr().err == ""
