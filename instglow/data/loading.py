@@ -173,8 +173,8 @@ class _Reader:
             reasons = list(self.left_out())
             more = f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
             raise DataError(
-                f"none of the {len(recordings)} recordings {what} can be used; replace or add to "
-                f"them; left out: {', '.join(reasons[:_NAMED])}{more}"
+                f"no recording {what} can be used; add some or replace them; left out: "
+                f"{', '.join(reasons[:_NAMED])}{more}"
             )
         return solos
 
