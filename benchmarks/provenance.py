@@ -78,9 +78,7 @@ DOCUMENTS = {
         "make training-speed",
         ("benchmarks/training_speed.py", "benchmarks/plain_glow.py"),
     ),
-    "docs/loader.md": Document(
-        "make loader", ("benchmarks/loader.py", "configs/instrument.yaml", "configs/guitar.yaml")
-    ),
+    "docs/loader.md": Document("make loader", ("benchmarks/loader.py", "configs/instrument.yaml")),
     "docs/synthesisers.md": Document("make synthesisers", ("benchmarks/synthesisers.py",)),
     "docs/separation.png": Document(
         "make picture",

@@ -1,8 +1,8 @@
 """Overdrive, room, pitch and speed of whole batches: what a training step has time for.
 
 Resampling, convolution and phase vocoder are torchaudio's. What else it offers is too slow or too
-rough for a step of 200 ms: its `pitch_shift` takes 1.7 s for 8 × 2 s, its `overdrive` has one gain
-for a batch and aliases.
+rough: its `pitch_shift` takes longer than the rest of a step, its `overdrive` has one gain for a
+batch and aliases.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _DECAY = (0.1, 0.4)  # seconds in which a room's sound falls by 60 dB: a booth, 
 _REVERBERANT = (-15.0, -3.0)  # dB of all that the walls return, against the direct sound
 _TAIL = 0.3  # seconds; cut at -45 dB or below
 
-# A resampler's table has numerator × denominator entries. This costs 10 ms for 8 × 2 s; a ratio
-# is missed by 1.7 cents next to 1, by less than half a cent elsewhere.
+# A resampler's table has numerator × denominator entries. So many are quick to make, and miss no
+# ratio by more than 1.7 cents.
 _MOST_PARTS = 500
 
 _VOCODER = Frontend(n_fft=1024, hop_length=256)
@@ -56,7 +56,7 @@ def soft_clip(wave: Tensor, lost: Tensor) -> Tensor:
 def reverberate(wave: Tensor, generator: torch.Generator, sample_rate: int) -> Tensor:
     """Each segment in a room of its own: noise that decays exponentially (Moorer, 1979).
 
-    Image sources in a box would be truer for the first 20 ms, and take a second for 8 segments.
+    Image sources in a box would be truer in the beginning, and take much longer.
 
     Args:
         wave: (batch, ..., samples), the direct sound; what sounds on after its end is cut.
@@ -67,7 +67,7 @@ def reverberate(wave: Tensor, generator: torch.Generator, sample_rate: int) -> T
         (batch, ..., samples) of the root mean square that each channel had.
     """
     samples = wave.shape[-1]
-    # an even length without large factors: its transform takes a third of the time
+    # an even length without large factors: its transform is much faster
     whole = 2 * next_fast_len(math.ceil((samples + _TAIL * sample_rate) / 2), real=True)
     length = whole - samples + 1
     decay, strength = (
@@ -113,7 +113,7 @@ def _stretched(wave: Tensor, duration: float) -> Tensor:
     """(..., samples) -> (..., ceil(samples × duration)) of the same pitch, at the same level.
 
     torchaudio's vocoder lets the phases of neighbouring bins drift apart after an attack, which
-    takes up to 2 dB; this is made up for.
+    takes some of the level; this is made up for.
     """
     # zeros, so that the last frame reaches the new end
     spectrogram = _VOCODER.spectrogram(nnf.pad(wave, (0, _VOCODER.n_fft)))
