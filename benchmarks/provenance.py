@@ -190,15 +190,14 @@ def _sign_picture(path: Path, line: str) -> None:
     path.write_bytes(data[:end] + length + chunk + checksum + data[end:])
 
 
-def keep(path: Path) -> None:
-    """Say at the top of a document that it was not made again."""
-    text = path.read_text()
-    if NOTE in text:
-        return
+def keep(path: Path, commit: str = "") -> None:
+    """Say at the top of a document that it was not made again, and of which commit it is."""
+    text = re.sub(rf"\n*(> \*\*|<p>){re.escape(NOTE)}.*\n+", "\n", path.read_text())
+    said = f"{NOTE} It is of commit {commit}." if commit else NOTE
     html = path.suffix == ".html"
     start = text.find("<body>" if html else HEADLINE)
     after = text.index("\n", max(start, 0)) + 1
-    note = f"<p>{NOTE}</p>\n" if html else f"\n> **{NOTE}**\n\n"
+    note = f"<p>{said}</p>\n" if html else f"\n> **{said}**\n\n"
     path.write_text(f"{text[:after]}{note}{text[after:].lstrip()}")
 
 
@@ -269,9 +268,13 @@ def main() -> int:
         "action", nargs="?", choices=("check", "sign", "keep", "derive"), default="check"
     )
     parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--commit", default="", help="that a document to keep was made at")
     arguments = parser.parse_args()
     for path in arguments.files:
-        {"sign": sign, "keep": keep}[arguments.action](path)
+        if arguments.action == "sign":
+            sign(path)
+        elif arguments.action == "keep":
+            keep(path, arguments.commit)
     if arguments.action == "derive":
         for name, text in derived().items():
             (ROOT / name).write_text(text)
