@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,3 +62,34 @@ def is_out_of_memory(error: BaseException) -> bool:
     # MPS, the CPU and CUDA's libraries raise a bare RuntimeError
     signs = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
+
+
+def use_idle_cores(seconds: float = 0.1) -> None:
+    """Let torch compute with as many threads as the machine has idle cores, at least one.
+
+    A search is thousands of small operations, and its threads wait for each other after each. Where
+    another program has one of the cores, they wait for that too: ten times as long as one thread
+    takes by itself. Whoever has set OMP_NUM_THREADS is obeyed, and systems other than Linux, which
+    do not tell, are left alone.
+
+    Args:
+        seconds: to watch the machine for.
+    """
+    if "OMP_NUM_THREADS" in os.environ or not _TICKS.exists():
+        return
+    before = _ticks()
+    time.sleep(seconds)
+    passed = [after - start for after, start in zip(_ticks(), before, strict=True)]
+    if sum(passed):
+        idle = (passed[_IDLE] + passed[_WAITING]) / sum(passed)
+        cores = round(idle * (os.cpu_count() or 1))
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
+
+
+_TICKS = Path("/proc/stat")
+_IDLE, _WAITING = 3, 4
+
+
+def _ticks() -> list[int]:
+    """Of all cores since the machine started, by what they did: proc(5)."""
+    return [int(word) for word in _TICKS.read_text().splitlines()[0].split()[1:9]]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from instglow import devices
 from instglow.cli.main import main
 from instglow.devices import available, is_out_of_memory, resolve, trainer_options
 from instglow.errors import ConfigError
@@ -101,3 +102,49 @@ def test_every_command_that_computes_knows_the_same_devices(command, capsys, tmp
     assert main([*command.split(), "--device", "cuda:99"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("instglow: no device 'cuda:99' on this machine; there are: auto, cpu")
+
+
+@pytest.fixture
+def threads(monkeypatch) -> list[int]:
+    """What the number of threads is set to; torch would take four."""
+    counts: list[int] = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    monkeypatch.setattr("torch.set_num_threads", counts.append)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("user", "nice", "system", "idle", "waiting", "expected"),
+    [
+        (0, 0, 0, 80, 0, 4),  # quiet: as many as torch would take
+        (40, 10, 10, 20, 0, 2),  # six of eight busy
+        (20, 20, 20, 10, 10, 2),  # who waits for a disk leaves the core alone
+        (70, 5, 5, 0, 0, 1),
+        (1, 0, 0, 79, 0, 4),
+    ],
+)
+def test_threads_are_those_that_find_a_core(
+    tmp_path, monkeypatch, threads, user, nice, system, idle, waiting, expected
+):
+    ticks = tmp_path / "stat"
+    ticks.write_text("cpu 100 100 100 100 100 0 0 0 0 0\ncpu0 1 1 1\n")
+    passed = [100 + n for n in (user, nice, system, idle, waiting)]
+    later = " ".join(map(str, passed))
+    monkeypatch.setattr(devices, "_TICKS", ticks)
+    monkeypatch.setattr("time.sleep", lambda seconds: ticks.write_text(f"cpu {later} 0 0 0 0 0\n"))
+    devices.use_idle_cores()
+    assert threads == [expected]
+
+
+def test_a_number_of_threads_that_the_user_set_stands(monkeypatch, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    devices.use_idle_cores(0.01)
+    assert threads == []
+
+
+def test_a_system_that_does_not_tell_is_left_alone(tmp_path, monkeypatch, threads):
+    monkeypatch.setattr(devices, "_TICKS", tmp_path / "none")
+    devices.use_idle_cores(0.01)
+    assert threads == []

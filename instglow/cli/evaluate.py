@@ -16,7 +16,7 @@ from instglow.cli.outputs import outputs
 from instglow.cli.search_options import adapted
 from instglow.cli.stem_files import stem_files
 from instglow.data.datasets import open_dataset
-from instglow.devices import resolve
+from instglow.devices import resolve, use_idle_cores
 from instglow.errors import ConfigError, DataError
 from instglow.evaluation.bss import MUSEVAL
 from instglow.evaluation.catalogue import Request, method, method_names
@@ -52,6 +52,8 @@ _SUM = -20.0  # dB; below it, what lossy encoding does to a mixture
 def run(arguments: Namespace) -> None:
     """Measure method by method, write and print the figures."""
     device = resolve(arguments.device)
+    if device.type == "cpu":
+        use_idle_cores()
     keep_audio = _check_targets(arguments)
     names = stem_files(arguments.stems) if arguments.stems else None
     songs = open_dataset(arguments.dataset, arguments.split, names, arguments.align)

@@ -18,7 +18,7 @@ from instglow.api import load_priors, parse_priors
 from instglow.audio.io import AudioFile
 from instglow.audio.stems import StemWriter
 from instglow.cli.search_options import adapted
-from instglow.devices import resolve
+from instglow.devices import resolve, use_idle_cores
 from instglow.errors import ConfigError, OutputError, require
 from instglow.registry import Registry
 from instglow.separation.engine import SeparationEngine
@@ -32,6 +32,8 @@ def run(arguments: Namespace) -> None:
     """Separate song by song, say where the stems are."""
     device = resolve(arguments.device)
     require(arguments.batch_size >= 1, "batch size", "at least 1", arguments.batch_size)
+    if device.type == "cpu":
+        use_idle_cores()
     named = parse_priors(arguments.priors)
     registry = Registry.default(arguments.registry)
     engine = SeparationEngine(
