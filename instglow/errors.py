@@ -66,3 +66,8 @@ def require(allowed: bool, setting: str, limits: str, value: object) -> None:
     """
     if not allowed:
         raise ConfigError(f"{setting} must be {limits}, got {value}")
+
+
+def require_seed(setting: str, value: int) -> None:
+    """A ConfigError for a seed that random number generators do not take."""
+    require(0 <= value < 2**32, setting, f"from 0 to {2**32 - 1}", value)

@@ -3,6 +3,7 @@ Glow-shaped."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
-from instglow.errors import ConfigError, FrontendMismatch
+from instglow.errors import ConfigError, FrontendMismatch, require
 
 Space = Literal["latent", "data"]
 
@@ -54,6 +55,9 @@ class Prior(nn.Module, ABC):
         Args:
             frontend: the spectrogram it models.
             architecture: all other arguments of the subclass by name; its `locals()` will do.
+
+        Raises:
+            ConfigError: for a level below 0.
         """
         super().__init__()
         self.frontend = frontend
@@ -63,6 +67,7 @@ class Prior(nn.Module, ABC):
             if name not in ("self", "frontend", "__class__")
         }
         self.level = self.architecture.get("level", self.level)
+        require(0 <= self.level < math.inf, "level", "at least 0", self.level)
 
     @abstractmethod
     def initial_latent(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from instglow.training.failures import causes, explanation, one_line
 from instglow.training.interrupt import keyboard_interrupt
 from instglow.training.module import PriorTraining
 from instglow.training.publish import read_checkpoint
+
+_ABOUT_DEVICES = re.compile("accelerator|backend|device|gpu", re.IGNORECASE)
 
 
 def run(argv: list[str], prog: str) -> None:
@@ -78,10 +81,10 @@ class _TrainCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**self.on_device, **kwargs)
         except MisconfigurationException as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"{reason} (devices on this machine: {', '.join(available())})"
-            ) from error
+            reason = " ".join(str(error).split()).rstrip(".!")
+            if _ABOUT_DEVICES.search(reason):
+                reason += f" (devices on this machine: {', '.join(available())})"
+            raise ConfigError(f"{reason}; see `instglow fit --help`") from error
 
     def _parse_ckpt_path(self) -> None:
         """Refuse a checkpoint that cannot be read before anything is made."""
@@ -96,6 +99,11 @@ class _TrainCLI(LightningCLI):
         except (ValueError, TypeError) as error:
             *_, reason = causes(error)
             text = " ".join(str(reason).split())
+            if "must be a mapping, not NoneType" in text:
+                text = (
+                    "an option that has options of its own, as model.augmentation has, is null; "
+                    "leave it out to have their defaults"
+                )
             raise explanation(error) or ConfigError(f"{text}; see `instglow fit --help`") from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -14,6 +14,7 @@ from instglow.data.cache import USER, Cache
 from instglow.data.loading import load, say
 from instglow.data.segments import Gate, spread
 from instglow.data.solo import SoloSource, Split
+from instglow.errors import require, require_seed
 
 
 class Learner(Protocol):
@@ -41,7 +42,56 @@ def splits_of(stage: str) -> tuple[Split, ...]:
     return ("train", "held-out") if stage == "fit" else ("held-out",)
 
 
-class SoloData(LightningDataModule):
+class SegmentData(LightningDataModule):
+    """What data modules that cut segments from recordings share.
+
+    Args:
+        seconds: of one segment.
+        batch_size: items a step, on each process.
+        gate: which segments are silent.
+        workers: processes that prepare batches; segments are only cut, so 0 does.
+        seed: of the order; together with the epoch it decides it.
+        cache: folder that decoded recordings are kept in, for this run and later ones; "user" is
+            the user's cache folder, None decodes them into memory every time.
+
+    Raises:
+        ConfigError: for a number that is too small, or a seed that is too large.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        batch_size: int,
+        gate: Gate,
+        workers: int,
+        seed: int,
+        cache: str | None,
+    ) -> None:
+        super().__init__()
+        require(seconds > 0, "data.seconds", "above 0", seconds)
+        require(batch_size >= 1, "data.batch_size", "at least 1", batch_size)
+        require(workers >= 0, "data.workers", "at least 0", workers)
+        require_seed("data.seed", seed)
+        self.seconds = seconds
+        self.batch_size = batch_size
+        self.gate = gate
+        self.workers = workers
+        self.seed = seed
+        self.cache = cache
+
+    def _loader(
+        self, segments: Dataset[Tensor], sampler: Sampler[int] | None = None
+    ) -> DataLoader[Tensor]:
+        return DataLoader(
+            segments,
+            self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+
+class SoloData(SegmentData):
     """Segments at the rate of the prior in training, (batch, channels, samples) full scale ±1.
 
     Channels are pooled in the spectrogram, as `separate` pools them.
@@ -58,6 +108,9 @@ class SoloData(LightningDataModule):
         seed: of the order of the segments; together with the epoch it decides it.
         cache: folder that decoded recordings are kept in, for this run and later ones; "user" is
             the user's cache folder, None decodes them into memory every time.
+
+    Raises:
+        ConfigError: for a number that is too small, or a seed that is too large.
     """
 
     def __init__(
@@ -72,16 +125,15 @@ class SoloData(LightningDataModule):
         seed: int = 0,
         cache: str | None = USER,
     ) -> None:
-        super().__init__()
+        super().__init__(seconds, batch_size, gate, workers, seed, cache)
+        for name, count, least in (
+            ("segments_per_epoch", segments_per_epoch, 0),
+            ("held_out_segments", held_out_segments, 1),
+        ):
+            require(count >= least, f"data.{name}", f"at least {least}", count)
         self.source = source
-        self.seconds = seconds
-        self.batch_size = batch_size
         self.segments_per_epoch = segments_per_epoch
         self.held_out_segments = held_out_segments
-        self.gate = gate
-        self.workers = workers
-        self.seed = seed
-        self.cache = cache
 
     def setup(self, stage: str) -> None:
         """Decode and cut what the stage needs; say what cannot be used."""
@@ -115,17 +167,6 @@ class SoloData(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Tensor]:
         """All held-out segments, in order."""
         return self._loader(self.segments["held-out"])
-
-    def _loader(
-        self, segments: Dataset[Tensor], sampler: Sampler[int] | None = None
-    ) -> DataLoader[Tensor]:
-        return DataLoader(
-            segments,
-            self.batch_size,
-            sampler=sampler,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-        )
 
 
 class EpochSampler(Sampler[int]):

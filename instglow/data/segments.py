@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from instglow.errors import require
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -20,10 +22,16 @@ class Gate:
     Args:
         below_loudest: dB under the loudest segment of its recording at which a segment is silent.
         floor: dBFS (root mean square) at which any segment is silent.
+
+    Raises:
+        ConfigError: for a level that is not below the loudest, and so no segment's.
     """
 
     below_loudest: float = 40.0
     floor: float = -60.0
+
+    def __post_init__(self) -> None:
+        require(self.below_loudest > 0, "gate.below_loudest", "above 0 dB", self.below_loudest)
 
     def __call__(self, levels: Tensor) -> Tensor:
         """(segments,) dBFS of one recording -> (segments,) whether each is kept."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from instglow.audio.frontend import Frontend
 from instglow.devices import normal_noise
-from instglow.errors import ConfigError
+from instglow.errors import ConfigError, require
 from instglow.families.denoiser import Denoiser
 from instglow.flows.amplitude import amplitude as amplitude_layer
 from instglow.flows.glow import Glow, standard_normal_energy
@@ -44,7 +44,8 @@ class GlowPrior(Trainable):
             magnitudes, for `denoise`; None for none, as in the paper.
 
     Raises:
-        ConfigError: for a denoiser's setting that does not exist, or is not a whole number above 0.
+        ConfigError: for sizes below 1, noise or a level below 0, or a denoiser's setting that does
+            not exist.
         ValueError: for an amplitude, channels or groups that the layers of the flow refuse.
     """
 
@@ -68,6 +69,7 @@ class GlowPrior(Trainable):
     ) -> None:
         channels = channels or frontend.bins // 2 * 2
         super().__init__(frontend, locals())
+        require(0 <= noise < math.inf, "noise", "at least 0", noise)
         self.noise = noise
         self.amplitude = amplitude_layer(amplitude)
         self.flow = Glow(**self._network())

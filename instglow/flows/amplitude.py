@@ -77,8 +77,8 @@ class SymmetricLog(Amplitude):
 
     def __init__(self, floor: float = 0.1) -> None:
         super().__init__()
-        if floor <= 0:
-            raise ValueError(f"floor must be above 0, got {floor}")
+        if not 0 < floor < math.inf:
+            raise ValueError(f"floor must be above 0 and finite, got {floor}")
         self.floor = floor
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,6 +110,10 @@ def amplitude(spec: str) -> Amplitude:
     kind, _, number = spec.partition(":")
     if kind == "linear" and not number:
         return Linear()
-    if kind in {"power", "log"} and number:
-        return (Power if kind == "power" else SymmetricLog)(float(number))
+    try:
+        value = float(number)
+    except ValueError:
+        kind = ""
+    if kind in {"power", "log"}:
+        return (Power if kind == "power" else SymmetricLog)(value)
     raise ValueError(f"amplitude must be 'linear', 'power:EXPONENT' or 'log:FLOOR', got {spec!r}")

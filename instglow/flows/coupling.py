@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from instglow.errors import require
 from instglow.flows.affine import per_number
 from instglow.flows.bijection import Bijection
 from instglow.flows.gated_layers import gated_layers
@@ -26,6 +27,9 @@ class GatedWaveNet(nn.Module):
         dilation_rate: 1 for none.
         condition: channels of a conditioning vector, the same at every frame; 0 for none. Every
             gated layer adds a linear map of it.
+
+    Raises:
+        ConfigError: for a size below 1, or an even kernel.
     """
 
     def __init__(
@@ -39,6 +43,14 @@ class GatedWaveNet(nn.Module):
         condition: int = 0,
     ) -> None:
         super().__init__()
+        for name, value in (
+            ("hidden", hidden),
+            ("layers", layers),
+            ("kernel", kernel),
+            ("dilation_rate", dilation_rate),
+        ):
+            require(value >= 1, name, "at least 1", value)
+        require(kernel % 2 == 1, "kernel", "odd", kernel)
         self.start = nn.Conv1d(inputs, hidden, 1)
         self.gates = nn.ModuleList(
             # the number, not padding="same": that takes a path several times slower on a CPU

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from instglow.errors import require
 from instglow.flows.actnorm import ActNorm
 from instglow.flows.bijection import Bijection
 from instglow.flows.conv1x1 import GroupedConv1x1
@@ -48,6 +49,9 @@ class Glow(nn.Module):
         groups: channels that one 1×1 convolution mixes.
         hidden, layers, kernel, dilation_rate, condition: of each coupling's `GatedWaveNet`.
         bounded: see `AffineCoupling`.
+
+    Raises:
+        ConfigError: for a size below 1.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Glow(nn.Module):
         condition: int = 0,
     ) -> None:
         super().__init__()
+        for name, value in (("channels", channels), ("steps", steps), ("groups", groups)):
+            require(value >= 1, name, "at least 1", value)
         self.channels = channels
         self.squeeze = Squeeze()
         self.steps = nn.ModuleList(

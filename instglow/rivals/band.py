@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from instglow.data.cache import USER, Cache
-from instglow.data.datamodule import splits_of, wanted
+from instglow.data.datamodule import SegmentData, splits_of, wanted
 from instglow.data.loading import load, say
 from instglow.data.segments import Gate, SoloSegments
 from instglow.data.solo import SoloSource, Split
+from instglow.errors import require
 
 
-class BandData(LightningDataModule):
+class BandData(SegmentData):
     """Random segments of several instruments, independent of each other.
 
     A batch is (batch, instruments, channels, samples), the instruments in the order of `sources`:
@@ -34,6 +34,9 @@ class BandData(LightningDataModule):
         seed: of the draws; together with the epoch it decides them.
         cache: folder that decoded recordings are kept in, for this run and later ones; "user" is
             the user's cache folder, None decodes them into memory every time.
+
+    Raises:
+        ConfigError: for a number that is too small, or a seed that is too large.
     """
 
     def __init__(
@@ -48,16 +51,15 @@ class BandData(LightningDataModule):
         seed: int = 0,
         cache: str | None = USER,
     ) -> None:
-        super().__init__()
+        super().__init__(seconds, batch_size, gate, workers, seed, cache)
+        for name, count in (
+            ("draws_per_epoch", draws_per_epoch),
+            ("held_out_draws", held_out_draws),
+        ):
+            require(count >= 1, f"data.{name}", "at least 1", count)
         self.sources = sources
-        self.seconds = seconds
-        self.batch_size = batch_size
         self.draws_per_epoch = draws_per_epoch
         self.held_out_draws = held_out_draws
-        self.gate = gate
-        self.workers = workers
-        self.seed = seed
-        self.cache = cache
 
     def setup(self, stage: str) -> None:
         """Decode and cut what the stage needs; say what cannot be used."""
@@ -89,15 +91,6 @@ class BandData(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Tensor]:
         """The held-out draws."""
         return self.val_dataloader()
-
-    def _loader(self, band: RandomBand, draws: Draws) -> DataLoader[Tensor]:
-        return DataLoader(
-            band,
-            self.batch_size,
-            sampler=draws,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-        )
 
 
 class RandomBand(Dataset[Tensor]):

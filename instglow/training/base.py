@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from instglow.errors import ConfigError
+from instglow.errors import ConfigError, require, require_seed
 from instglow.prior import Prior
 from instglow.separation.refine import pooled_magnitude
 from instglow.training.augment import Augmentation
@@ -31,7 +31,8 @@ class TrainingRun(LightningModule):
         seed: of what is drawn; together with the step it decides all.
 
     Raises:
-        ConfigError: for a learning rate that is not above 0, or fewer than 0 steps of warm-up.
+        ConfigError: for a learning rate that is not above 0, fewer than 0 steps of warm-up, or a
+            seed that is too large or below 0.
     """
 
     def __init__(
@@ -43,11 +44,11 @@ class TrainingRun(LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
-        if not 0 < learning_rate < math.inf or warmup_steps < 0:
-            raise ConfigError(
-                f"model.learning_rate must be above 0, got {learning_rate}, and model.warmup_steps "
-                f"at least 0, got {warmup_steps}"
-            )
+        require(
+            0 < learning_rate < math.inf, "model.learning_rate", "above 0 and finite", learning_rate
+        )
+        require(warmup_steps >= 0, "model.warmup_steps", "at least 0", warmup_steps)
+        require_seed("model.seed", seed)
         self.name = name
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
@@ -64,11 +65,16 @@ class TrainingRun(LightningModule):
         return max(1, round(seconds * self.sample_rate))
 
     def setup(self, stage: str) -> None:
-        """Refuse weights of less than 32 bits, which small steps of Adam would leave as they are.
+        """Refuse weights of less than 32 bits, which small steps of Adam would leave as they are,
+        and what Lightning would divide by.
 
         Raises:
-            ConfigError: for a precision other than full or mixed.
+            ConfigError: for a precision other than full or mixed, or an interval of 0.
         """
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+            interval = getattr(self.trainer, name)
+            if isinstance(interval, (int, float)):
+                require(interval > 0, f"trainer.{name}", "above 0", interval)
         precision = str(self.trainer.precision)
         if precision not in ("32-true", "16-mixed", "bf16-mixed"):
             raise ConfigError(

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch import Tensor
 
+from instglow.errors import ConfigError
 from instglow.files import check_writable
 from instglow.registry import Registry, validate_name
 from instglow.registry.runs import RUNS, next_number
@@ -108,7 +109,7 @@ class Publish(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse before hours of training, not after."""
         name = validate_name(_name(pl_module))
-        self.enabled &= isinstance(pl_module, PriorRun)
+        self.enabled &= isinstance(pl_module, PriorRun) and not trainer.fast_dev_run
         if stage != "fit" or not self.enabled:
             return
         if self.replace is None:
@@ -126,8 +127,14 @@ class Publish(Callback):
             return
         checkpoints = trainer.checkpoint_callback
         assert isinstance(checkpoints, Checkpoints)
+        checkpoint = checkpoints.best_model_path or checkpoints.last_model_path
+        if not checkpoint:
+            raise ConfigError(
+                "nothing was trained, so there is nothing to register; let trainer.max_steps, "
+                "max_epochs, max_time and limit_train_batches leave a step to train"
+            )
         folder = publish(
-            Path(checkpoints.best_model_path or checkpoints.last_model_path),
+            Path(checkpoint),
             self.registry,
             _name(pl_module),
             replace=bool(self.replace),

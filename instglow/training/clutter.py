@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from instglow.errors import ConfigError
+from instglow.errors import ConfigError, require_seed
 
 _PARTIALS = 30
 
@@ -46,6 +46,7 @@ class Clutter:
         for name in ("scenes", "seconds", "most"):
             if not 0 < numbers[name] < math.inf:
                 raise ConfigError(f"clutter.{name} is {numbers[name]}; give more than 0")
+        require_seed("clutter.seed", self.seed)
         if not -math.inf < self.quietest <= self.loudest < math.inf:
             raise ConfigError(
                 f"clutter from {self.quietest} to {self.loudest} dB: the first level must be "

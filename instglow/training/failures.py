@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import PicklingError
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -58,6 +59,13 @@ def _explained(error: BaseException) -> InstGlowError | None:
             return ConfigError(
                 "the checkpoint's run trained other parts; give the configuration that it had"
             )
+        case PicklingError():
+            return ConfigError(
+                f"what is trained cannot be handed to new processes ({text}); use trainer.strategy "
+                "ddp"
+            )
+        case ValueError() if "is not in bounds, numpy accepts" in text:
+            return ConfigError(f"seed_everything: {text}")
         case OSError(strerror=str(reason), filename=place) if not isinstance(
             error, BrokenPipeError
         ):

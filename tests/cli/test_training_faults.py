@@ -1,6 +1,7 @@
 """Whatever can be wrong with a training run: one line, status 2, no trace."""
 
 import os
+from pickle import PicklingError
 
 import pytest
 import torch
@@ -72,9 +73,34 @@ def refusal(capsys, *options: object) -> str:
         ("--model.learning_rat 3", "no option 'learning_rat', perhaps 'learning_rate' is meant; s"),
         ("--model.prior.stepz 3", "no option 'stepz', perhaps 'steps' is meant; see `instglow fit"),
         ("--config odd.yaml", "no option 'trainer.max_stepz', perhaps 'trainer.max_steps' is mean"),
-        ("--model.learning_rate 0", "model.learning_rate must be above 0, got 0.0, and model.warm"),
+        ("--model.learning_rate 0", "model.learning_rate must be above 0 and finite, got 0.0"),
         ("--model.learning_rate nan", "Parser key \"learning_rate\": Expected a <class 'float'>."),
-        ("--model.warmup_steps -1", "model.learning_rate must be above 0, got 0.001, and model.wa"),
+        ("--model.warmup_steps -1", "model.warmup_steps must be at least 0, got -1"),
+        ("--model.seed -1", "model.seed must be from 0 to 4294967295, got -1"),
+        ("--data.seed 4294967296", "data.seed must be from 0 to 4294967295, got 4294967296"),
+        ("--seed_everything -1", "seed_everything: -1 is not in bounds, numpy accepts from 0 to "),
+        ("--data.batch_size 0", "data.batch_size must be at least 1, got 0"),
+        ("--data.seconds 0", "data.seconds must be above 0, got 0.0"),
+        ("--data.segments_per_epoch -1", "data.segments_per_epoch must be at least 0, got -1"),
+        ("--data.held_out_segments 0", "data.held_out_segments must be at least 1, got 0"),
+        ("--data.workers -1", "data.workers must be at least 0, got -1"),
+        ("--data.gate.below_loudest -5", "gate.below_loudest must be above 0 dB, got -5.0"),
+        (
+            "--data.gate null",
+            "an option that has options of its own, as model.augmentation has, is",
+        ),
+        ("--trainer.accumulate_grad_batches 0", "trainer.accumulate_grad_batches must be above 0,"),
+        ("--trainer.check_val_every_n_epoch 0", "trainer.check_val_every_n_epoch must be above 0,"),
+        ("--trainer.val_check_interval 0", "trainer.val_check_interval must be above 0, got 0"),
+        ("--model.prior.steps 0", "steps must be at least 1, got 0"),
+        ("--model.prior.hidden 0", "hidden must be at least 1, got 0"),
+        ("--model.prior.layers 0", "layers must be at least 1, got 0"),
+        ("--model.prior.kernel 2", "kernel must be odd, got 2"),
+        ("--model.prior.groups 0", "groups must be at least 1, got 0"),
+        ("--model.prior.channels -2", "channels must be at least 1, got -2"),
+        ("--model.prior.noise -1", "noise must be at least 0, got -1.0"),
+        ("--model.prior.level -1", "level must be at least 0, got -1.0"),
+        ("--model.prior.amplitude power:x", "amplitude must be 'linear', 'power:EXPONENT' or 'log"),
         ("--model.init nobody", "no prior 'nobody'; "),
         ("--averaging.decay 1", "averaging.decay is 1.0; give a number from 0 to less than 1"),
         ("--config", "argument -c/--config: expected one argument; see `instglow fit --help`"),
@@ -122,6 +148,21 @@ def test_a_run_that_is_over_says_so(here, run, capsys, tmp_path):
         said = f"nothing to train: the checkpoint has 2 steps, trainer.max_steps is {steps}\n"
         assert said in capsys.readouterr().out
     assert (run / "last.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options", [("--trainer.max_steps", 0), ("--trainer.limit_train_batches", 0)]
+)
+def test_a_run_of_no_steps_registers_nothing(here, capsys, tmp_path, options):
+    words = ("--publish.enabled", "true", "--publish.registry", tmp_path, *options)
+    assert refusal(capsys, *words).startswith("nothing was trained, so there is nothing to regist")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_registers_nothing(here, tmp_path):
+    words = ("--publish.enabled", "true", "--publish.registry", tmp_path)
+    assert fit(*words, "--trainer.fast_dev_run", "true") == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_permission(here, capsys, monkeypatch):
@@ -172,6 +213,7 @@ def test_what_is_behind_an_exception_is_said_and_what_is_ours_is_not_hidden():
         (ModuleNotFoundError("No module named 'tensorboard'"), DependencyError),
         (FileExistsError(17, "File exists", "runs"), OutputError),
         (ValueError("loaded state dict has a different number of parameter groups"), ConfigError),
+        (PicklingError("Can't pickle <class 'TrainCLI'>"), ConfigError),
     ):
         assert isinstance(explanation(behind(cause)), kind), cause
     for cause in (BrokenPipeError(32, "Broken pipe"), KeyError("own"), AssertionError("own")):

@@ -94,7 +94,7 @@ def test_a_resumed_run_has_the_learning_rate_that_it_is_given(tmp_path):
     "options", [{"learning_rate": 0.0}, {"learning_rate": math.inf}, {"warmup_steps": -1}]
 )
 def test_a_learning_rate_that_is_none_is_refused(options):
-    with pytest.raises(ConfigError, match=r"model.learning_rate must be above 0, got "):
+    with pytest.raises(ConfigError, match=rf"model\.{next(iter(options))} must be "):
         training(**options)
 
 
