@@ -109,7 +109,9 @@ class Publish(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse before hours of training, not after."""
         name = validate_name(_name(pl_module))
-        self.enabled &= isinstance(pl_module, PriorRun) and not trainer.fast_dev_run
+        self.enabled &= isinstance(pl_module, PriorRun) and not getattr(
+            trainer, "fast_dev_run", False
+        )
         if stage != "fit" or not self.enabled:
             return
         if self.replace is None:
