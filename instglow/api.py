@@ -190,17 +190,21 @@ def parse_priors(names: Sequence[str] | str) -> dict[str, str]:
 
     Raises:
         InvalidName: for a stem that cannot be the name of a file.
-        ConfigError: where two priors are named for one stem.
+        ConfigError: where none is named, or two for one stem.
     """
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",") if name.strip()]
     named: dict[str, str] = {}
     for name in names:
         stem, equals, prior = name.partition("=")
-        prior = prior if equals else stem
+        prior = prior if equals else validate_name(stem)
+        if not prior:
+            raise ConfigError(f"{name!r} names no prior; write {stem} or {stem}=PRIOR")
         if named.setdefault(validate_name(stem), prior) != prior:
             raise ConfigError(
                 f"stem {stem!r} is to come from prior {named[stem]!r} and from {prior!r}; leave "
                 "one out, or give it a stem of another name"
             )
+    if not named:
+        raise ConfigError("no priors: name at least one, as in bass,drums")
     return named

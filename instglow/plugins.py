@@ -48,17 +48,16 @@ def load(group: str, name: str, error: type[InstGlowError] = ConfigError) -> Any
 
 
 def available(group: str) -> Iterator[tuple[str, Any]]:
-    """Name and object of every entry point of a group whose module is there."""
+    """Name and object of every entry point of a group whose module is there.
+
+    Raises:
+        ConfigError: for one that is there, and cannot be imported.
+    """
     for name, point in offered(group).items():
-        if found := _there(point):
-            yield name, found[0]
-
-
-def _there(point: metadata.EntryPoint) -> tuple[Any] | None:
-    """What it stands for; None where its own module is missing, unlike one that this needs."""
-    try:
-        return (point.load(),)
-    except ModuleNotFoundError as missing:
-        if missing.name and point.module.startswith(missing.name):
-            return None
-        raise
+        try:
+            yield name, load(group, name)
+        except InstGlowError as error:  # noqa: PERF203 - one package each
+            cause = error.__cause__
+            missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
+            if not missing or not f"{point.module}.".startswith(f"{missing}."):
+                raise  # not its own module, but one that it needs

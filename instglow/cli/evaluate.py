@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> None:
     keep_audio = _check_targets(arguments)
     names = stem_files(arguments.stems) if arguments.stems else None
     songs = open_dataset(arguments.dataset, arguments.split, names, arguments.align)
-    chosen = parse_priors(arguments.priors) if arguments.priors else {}
+    chosen = parse_priors(arguments.priors) if arguments.priors is not None else {}
     plan = Plan(
         songs,
         arguments.out or Path("evaluations") / arguments.dataset.resolve().name,
@@ -78,6 +78,9 @@ def run(arguments: Namespace) -> None:
         device,
     )
     methods = [method(name, request) for name in dict.fromkeys(arguments.method or [OWN])]
+    absent = [stem for stem in chosen if all(stem not in song.stems for song in songs.songs)]
+    if 0 < len(absent) < len(chosen):  # of none at all, that there is nothing to score is said
+        print(f"instglow: no song of {songs.name} has {', '.join(absent)}", file=sys.stderr)
     for name, reason in songs.skipped.items():
         print(f"instglow: {name} is left out: {reason}", file=sys.stderr)
     for song in songs.songs:
@@ -115,7 +118,7 @@ def _measure(one: Method, plan: Plan, quiet: bool) -> tuple[list[SongResult], di
         )
     for song, reason in skipped.items():
         if song not in plan.songs.skipped:
-            print(f"instglow: {one.name}: {song} is left out: {reason}", file=sys.stderr)
+            print(f"instglow: {song} is left out of {one.name}: {reason}", file=sys.stderr)
     return results, skipped
 
 

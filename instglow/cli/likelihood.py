@@ -12,7 +12,7 @@ from tqdm import tqdm
 from instglow.api import load_priors
 from instglow.cli.outputs import outputs
 from instglow.devices import resolve
-from instglow.errors import ConfigError, OutputError, require
+from instglow.errors import OutputError, require
 from instglow.evaluation.likelihood import LikelihoodTable, measure
 from instglow.evaluation.solos import SoloSet, open_solos
 from instglow.files import write_text
@@ -23,10 +23,7 @@ def run(arguments: Namespace) -> None:
     """Measure, print, write."""
     _check(arguments)
     device = resolve(arguments.device)
-    names = [name.strip() for name in arguments.priors.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("no priors: name at least one, as in bass,drums")
-    loaded = load_priors(names, Registry.default(arguments.registry))
+    loaded = load_priors(arguments.priors, Registry.default(arguments.registry))
     priors = {name: prior.to(device) for name, prior in loaded.items()}
     solos = open_solos(arguments.dataset, list(priors), arguments.split)
     total = len(priors) * len(solos.instruments) * arguments.segments or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -23,7 +24,8 @@ si_sdr: after the best gain (Le Roux et al., 2019).
 sdr_i, sdr_frames_i, si_sdr_i: the improvement over the mixture as the estimate of each stem.
 frames_left_out: not in dB, the frames that do not count in sdr_frames: some stem or estimate is
     silent there, or the estimate is exact.
-isr, sir, sar: of museval (v4), where asked for; medians over frames of one second.
+isr, sir, sar: of museval (v4), where asked for; medians over frames of one second. Those of the
+    accompaniment are against the vocals, as museval has it.
 """
 
 FIGURES = ("sdr", "sdr_frames", "si_sdr")
@@ -31,6 +33,8 @@ COLUMNS = (*FIGURES, *(f"{figure}_i" for figure in FIGURES))
 MUSEVAL = ("isr", "sir", "sar")
 FRAMES_LEFT_OUT = "frames_left_out"
 ACCOMPANIMENT = "accompaniment"
+_VOCALS = "vocals"
+_INFINITE = -20 * math.log10(SILENCE)  # dB, what rounding leaves of an infinite ratio
 
 
 def score(
@@ -40,7 +44,7 @@ def score(
     sample_rate: int,
     museval: bool = False,
 ) -> dict[str, Scores | None]:
-    """Score every estimated stem; with vocals among them, also the accompaniment.
+    """Score every estimated stem; with vocals among them, also the sum of all others.
 
     Args:
         truth: (channels, samples) by stem; those without an estimate do not count.
@@ -53,18 +57,26 @@ def score(
     Returns:
         Stem -> scores, or None where the true stem is silent and no ratio is defined.
     """
-    true, found = _with_accompaniment({name: truth[name] for name in estimates}, estimates)
-    heard = [name for name, stem in true.items() if not _silent(stem.flatten())]
+    true, found = {name: truth[name] for name in estimates}, dict(estimates)
+    groups = [list(true)]
+    others = [name for name in true if name != _VOCALS]
+    if _VOCALS in true and others and ACCOMPANIMENT not in true:
+        for stems in (true, found):
+            stems[ACCOMPANIMENT] = torch.stack([stems[name] for name in others]).sum(0)
+        groups.append([_VOCALS, ACCOMPANIMENT])
     rows: dict[str, Scores] = {}
     window = min(sample_rate, mixture.shape[-1])
-    for group in _groups(heard):
-        counted = _counted([true[n] for n in group], [found[n] for n in group], window)
-        for name in group:
-            rows[name] = _figures(true[name], found[name], mixture, counted, window)
-        if museval:
-            measured = _museval([true[n] for n in group], [found[n] for n in group], window)
-            for name, scores in zip(group, measured, strict=True):
-                rows[name] |= scores
+    for names in groups:
+        group = [name for name in names if not _silent(true[name].flatten())]
+        new = [name for name in group if name not in rows]
+        if not new:
+            continue
+        both = [true[name] for name in group], [found[name] for name in group]
+        counted = _counted(*both, window)
+        measured = dict(zip(group, _museval(*both, window), strict=True)) if museval else {}
+        for name in new:
+            figures = _figures(true[name], found[name], mixture, counted, window)
+            rows[name] = figures | measured.get(name, {})
     return {name: rows.get(name) for name in true}
 
 
@@ -156,7 +168,7 @@ def _museval(true: Sequence[Tensor], found: Sequence[Tensor], window: int) -> li
     for figure, by_stem in zip(MUSEVAL, figures, strict=True):
         for number, frames in zip(usable, by_stem, strict=True):
             values = torch.from_numpy(frames)
-            rows[number][figure] = _number(_median(values[values.isfinite()]))
+            rows[number][figure] = _number(_median(values[values.abs() < _INFINITE]))
     return rows
 
 
@@ -172,24 +184,6 @@ def _median(values: Tensor) -> Tensor:
 
 def _number(value: Tensor) -> float | None:
     return float(value) if value.isfinite() else None
-
-
-def _groups(names: Sequence[str]) -> list[list[str]]:
-    """The stems, and the accompaniment by itself, where there are any."""
-    stems = [name for name in names if name != ACCOMPANIMENT]
-    return [group for group in (stems, [ACCOMPANIMENT] if ACCOMPANIMENT in names else []) if group]
-
-
-def _with_accompaniment(
-    truth: Mapping[str, Tensor], estimates: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Add the sum of all but the vocals, where there are vocals and at least one other stem."""
-    both = dict(truth), dict(estimates)
-    others = [name for name in estimates if name != "vocals"]
-    if "vocals" in estimates and others:
-        for stems in both:
-            stems[ACCOMPANIMENT] = torch.stack([stems[name] for name in others]).sum(0)
-    return both
 
 
 def _silent(wave: Tensor) -> Tensor:

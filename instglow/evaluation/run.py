@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from instglow.errors import AudioError, ConfigError
 from instglow.evaluation.bss import score
 from instglow.evaluation.method import Method, Segment
 from instglow.evaluation.results import SongResult, code, identity, key_of, load, save
+from instglow.evaluation.summary import ALL
 
 _SHORTEST = 1.0  # seconds: a frame of museval; a shorter rest of a song is left out
 
@@ -50,7 +52,7 @@ class Plan:
     def __post_init__(self) -> None:
         if not _SHORTEST <= self.segment <= 60:
             raise ConfigError(f"segments must last between 1 and 60 s, got {self.segment} s")
-        if self.excerpt is not None and self.excerpt < _SHORTEST:
+        if self.excerpt is not None and not _SHORTEST <= self.excerpt < math.inf:
             raise ConfigError(f"excerpts must last at least 1 s, got {self.excerpt} s")
 
     def chosen(self, song: Song) -> tuple[str, ...]:
@@ -103,6 +105,9 @@ def evaluate(
     for song in plan.songs.songs:
         if not (stems := plan.chosen(song)):
             skipped[song.name] = f"it has none of the stems {', '.join(plan.stems or ())}"
+            continue
+        if ALL in stems:
+            skipped[song.name] = f"a stem called {ALL!r} cannot be told from the row of all stems"
             continue
         try:
             key = _key(method, plan, song, stems)

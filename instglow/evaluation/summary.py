@@ -18,7 +18,7 @@ _SEED = 0
 
 
 def summarise(songs: Iterable[SongResult]) -> dict[str, dict[str, Any]]:
-    """Stem -> figures over songs; "all" pools every stem of every song but the accompaniment.
+    """Stem -> figures over songs; "all" pools every stem of every song, not the sum of all others.
 
     For each figure F of the scores: median_F, mean_F, and of the improvements mean_F_i and
     median_F_i. `ci95` is the bootstrap interval of mean_sdr, drawn over songs; None of one song.
@@ -27,11 +27,11 @@ def summarise(songs: Iterable[SongResult]) -> dict[str, dict[str, Any]]:
     songs = list(songs)
     per_song = [song.scores() for song in songs]
     counts = [song.left_out() for song in songs]
-    stems = sorted({stem for scores in per_song for stem in scores} - {ACCOMPANIMENT})
-    groups = {stem: [stem] for stem in stems}
-    if any(ACCOMPANIMENT in scores for scores in per_song):
-        groups[ACCOMPANIMENT] = [ACCOMPANIMENT]
-    groups[ALL] = stems
+    found = {stem for scores in per_song for stem in scores}
+    stems = sorted(found - {ACCOMPANIMENT})
+    groups = {stem: [stem] for stem in [*stems, *sorted(found & {ACCOMPANIMENT})]}
+    a_sum = len(stems) > 1 and "vocals" in stems  # of other stems, not a stem by itself
+    groups[ALL] = stems if a_sum else sorted(found)
     return {
         name: _figures([[scores[stem] for stem in group if stem in scores] for scores in per_song])
         | {"left_out": dict(sum((Counter(c.get(s)) for c in counts for s in group), Counter()))}

@@ -109,8 +109,12 @@ def test_the_page_and_the_dashboard(place):
         (("songs", "--method", "spleeter"), "no method 'spleeter'"),
         (("songs", "--priors", "violin"), "nothing to score in songs"),
         (("songs", "--priors", "bass=violin"), "no prior 'violin'"),
+        (("songs", "--priors", "bass="), "'bass=' names no prior"),
+        (("songs", "--priors", ","), "name at least one"),
         (("songs", "--segment", "0.5"), "between 1 and 60"),
         (("songs", "--seconds", "0.1"), "at least 1 s, got 0.1 s"),
+        (("songs", "--seconds", "nan"), "at least 1 s, got nan s"),
+        (("songs", "--seconds", "inf"), "at least 1 s, got inf s"),
         (("songs", "--weights", "guess=x"), "METHOD=FILE"),
         (("songs", "--method", "wave-u-net", "--weights", "wave-u-net=no.ckpt"), "no.ckpt"),
         (("songs", "--json", "songs/song 0/bass.wav/x.json", "--method", "mixture"), "x.json"),
@@ -129,6 +133,12 @@ def test_one_line_for_what_cannot_be_measured(place, arguments, words, capsys, m
     assert err.count("\n") == 1
     assert words in err
     assert not (place / "evaluations").exists()
+
+
+def test_a_stem_that_no_song_has_is_said(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    assert main(["evaluate", "-q", "songs", "--priors", "bass,vocal", "--method", "mixture"]) == 0
+    assert capsys.readouterr().err == "instglow: no song of songs has vocal\n"
 
 
 def test_files_of_other_names_unlike_each_other_and_not_the_sum(tmp_path, capsys, monkeypatch):

@@ -189,6 +189,42 @@ def test_the_accompaniment_is_the_sum_of_all_but_the_vocals():
     assert scores["accompaniment"]["sdr_i"] == pytest.approx(10 - decibels(2**0.5), abs=0.01)
 
 
+def test_the_accompaniment_is_measured_against_the_vocals_as_museval_does(noises):
+    truth, estimates, mixture = noises
+    truth["vocals"] = noise(2, 18000, seed=3)
+    estimates["vocals"] = truth["vocals"] + 0.3 * noise(2, 18000, seed=4)
+    scores = score(truth, estimates, mixture + truth["vocals"], RATE, museval=True)
+    true, found = (
+        np.stack([(stems["bass"] + stems["drums"]).T.numpy(), stems["vocals"].T.numpy()])
+        for stems in (truth, estimates)
+    )
+    sdr, *parts, _ = bss_eval()(true, found, window=RATE, hop=RATE)
+    row = scores["accompaniment"]
+    assert row["sdr_frames"] == pytest.approx(np.nanmedian(sdr[0]), abs=1e-3)
+    for figure, values in zip(MUSEVAL, parts, strict=True):
+        assert row[figure] == pytest.approx(np.nanmedian(values[0]), abs=1e-3)
+
+
+def test_a_stem_that_is_called_accompaniment_is_a_stem():
+    truth, estimates, mixture = known({"vocals": 1.0, "drums": 1.0, "guitar": 1.0}, 10)
+    for stems in (truth, estimates):
+        stems["accompaniment"] = stems.pop("guitar")
+    estimates["drums"] = 0 * estimates["drums"]
+    scores = score(truth, estimates, mixture, RATE)
+    assert list(scores) == ["vocals", "drums", "accompaniment"]
+    assert scores["accompaniment"]["sdr"] == pytest.approx(10, abs=0.01)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1 / 3])
+def test_what_rounding_leaves_of_an_infinite_ratio_is_no_figure(gain):
+    truth = {name: noise(2, 2 * RATE, seed=seed) for seed, name in enumerate(("bass", "drums"))}
+    mixture = truth["bass"] + truth["drums"]
+    rows = score(truth, dict.fromkeys(truth, gain * mixture), mixture, RATE, museval=True)
+    for row in rows.values():
+        assert row["sar"] is None  # nothing in it but the stems
+        assert abs(row["sir"]) < 2
+
+
 def test_silence_has_no_score_and_does_not_cost_the_others_theirs():
     truth, estimates, mixture = known({"bass": 1.0, "drums": 1.0, "guitar": 1.0}, 10)
     truth["drums"] = torch.zeros_like(mixture)

@@ -92,6 +92,14 @@ def test_a_song_without_the_stems_and_one_that_breaks_are_left_out_with_the_reas
     assert "none of the stems bass, piano" in skipped["c"]
 
 
+def test_a_stem_called_all_leaves_its_song_out(tmp_path):
+    song = ToneSong("a")
+    song.stems = ("all", "bass")
+    results, skipped = evaluate(Halves(), plan(tmp_path, song))
+    assert results == []
+    assert "a stem called 'all'" in skipped["a"]
+
+
 def test_a_remix_holds_only_the_chosen_stems(tmp_path):
     song = ToneSong("a", stems=("bass", "drums", "guitar"))
     how = plan(tmp_path, song, stems=("bass", "drums"), remix=True)

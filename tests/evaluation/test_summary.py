@@ -51,3 +51,9 @@ def test_the_interval_is_the_bootstraps():
 
 def test_one_song_has_no_interval():
     assert summarise([song("a", {"bass": 1.0})])["all"]["ci95"] is None
+
+
+def test_an_accompaniment_that_is_no_sum_of_other_stems_is_one_of_all():
+    summary = summarise([song("a", {"vocals": 1.0, "accompaniment": 4.0})])
+    assert list(summary) == ["vocals", "accompaniment", "all"]
+    assert summary["all"]["mean_sdr"] == 2.5
