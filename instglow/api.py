@@ -189,7 +189,7 @@ def parse_priors(names: Sequence[str] | str) -> dict[str, str]:
         names: each "stem=prior", or "stem" for the prior of that name; in one text, with commas.
 
     Raises:
-        InvalidName: for a stem that cannot be the name of a file.
+        InvalidName: for a stem or a prior that cannot be the name of a file.
         ConfigError: where none is named, or two for one stem.
     """
     if isinstance(names, str):
@@ -197,10 +197,8 @@ def parse_priors(names: Sequence[str] | str) -> dict[str, str]:
     named: dict[str, str] = {}
     for name in names:
         stem, equals, prior = name.partition("=")
-        prior = prior if equals else validate_name(stem)
-        if not prior:
-            raise ConfigError(f"{name!r} names no prior; write {stem} or {stem}=PRIOR")
-        if named.setdefault(validate_name(stem), prior) != prior:
+        prior = prior if equals else stem
+        if named.setdefault(validate_name(stem), validate_name(prior)) != prior:
             raise ConfigError(
                 f"stem {stem!r} is to come from prior {named[stem]!r} and from {prior!r}; leave "
                 "one out, or give it a stem of another name"
