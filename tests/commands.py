@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 _FORKS = multiprocessing.get_context("forkserver")
+# its socket lies there, and its name must be short: before a test moves its temporary files
+multiprocessing.util.get_temp_dir()
 _FORKS.set_forkserver_preload(
     ["instglow.cli.separate", "instglow.cli.evaluate", "instglow.cli.add_prior"]
 )
