@@ -498,6 +498,7 @@ def is_bar(line: str) -> bool:
     return re.fullmatch(r"song\.\w+: +\d+%\|.*\| \d+/\d+ \[.*\]", line.strip()) is not None
 
 
+@pytest.mark.slow
 def test_a_training_that_is_interrupted_keeps_its_checkpoints_and_registers_nothing(tmp_path):
     solos(tmp_path / "data" / "bass", 60.0)
     (tmp_path / "tmp").mkdir()

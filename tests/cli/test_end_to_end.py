@@ -123,6 +123,7 @@ def fingerprints(project: Path) -> dict[Path, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_and_resumed_is_the_run_that_was_not(project, tmp_path):
     def weights(folder: Path) -> dict[str, torch.Tensor]:
         return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]

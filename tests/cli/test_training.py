@@ -66,6 +66,7 @@ def checkpoint(folder: Path, name: str = "last") -> dict:
     return torch.load(folder / f"{name}.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_and_resumed_equals_uninterrupted(
     project, tmp_path, monkeypatch
 ):
@@ -96,6 +97,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_equals_uninterrupted(
     assert best["instglow"] == best_again["instglow"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(project, tmp_path, monkeypatch):
     # a step takes a whole epoch: within one the order is another, as Lightning shuffles once more
     options = (*DETERMINED, "--data.segments_per_epoch", 32, "--trainer.max_steps", 5)

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import instglow
 
 ROOT = Path(__file__).parents[2]
 REST = ("rivals", "synthesis", "pages")
 
 
+@pytest.mark.slow
 def test_a_copy_without_them_separates_and_scores_the_example(tmp_path):
     package = tmp_path / "package" / "instglow"
     shutil.copytree(Path(instglow.__file__).parent, package, ignore=shutil.ignore_patterns(*REST))

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -63,6 +64,7 @@ def _start(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_start_as_one_would_with_both_batches(tmp_path: Path):
     mp.spawn(_start, (str(tmp_path),), nprocs=2)
     alone = ActNorm(6).train()

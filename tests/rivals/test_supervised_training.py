@@ -72,6 +72,7 @@ class StopAfter(Callback):
         trainer.should_stop |= trainer.global_step == self.step
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_two_tones_apart(tmp_path):
     learner, data, runner = training(), band(list(TONES)), trainer(tmp_path, 120)
     runner.fit(learner, datamodule=data)
@@ -88,6 +89,7 @@ def test_it_learns_to_tell_two_tones_apart(tmp_path):
         assert abs(float(stem @ true)) > 10 * abs(float(stem @ other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wave-u-net", "openunmix"])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name):
     if name == "openunmix":  # it drops out at random, and keeps running means
