@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import reprlib
 import zlib
 from collections import deque
@@ -19,7 +20,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from instglow.errors import DataError
+from instglow.errors import DataError, require
 from instglow.files import as_output_error, replacing, write_text
 from instglow.synthesis.performance import (
     Part,
@@ -117,10 +118,11 @@ def render(
         synthesiser: a key of `SYNTHESISERS`.
 
     Raises:
-        ConfigError: for an instrument or a synthesiser that is none.
+        ConfigError: for an instrument or a synthesiser that is none, or no minutes.
         DataError: where there is too little to render, or `out_dir` holds other recordings.
         DependencyError: where what renders is not installed.
     """
+    require(0 < minutes < math.inf, "minutes of recordings", "above 0 and finite", minutes)
     soundfonts = find_soundfonts(soundfont_dir, instrument, banks)
     songs = Pieces(midi_dir, pieces)
     request = {
@@ -161,8 +163,8 @@ def render(
     songs.report()
     raise DataError(
         f"only {seconds / 60:.1f} of {minutes:g} minutes of '{instrument}' in {midi_dir} "
-        f"({len(songs.names)} pieces, {len(songs.unreadable)} unreadable) have {MIN_NOTES} notes "
-        f"in {SECONDS[0]:g} s and sound; add MIDI files"
+        f"(MIDI files: {len(songs.names)}, unreadable: {len(songs.unreadable)}) have {MIN_NOTES} "
+        f"notes in {SECONDS[0]:g} s and sound; add MIDI files"
     )
 
 
@@ -233,17 +235,41 @@ def _entry(
 
 def _manifest(out_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
     """The manifest of an earlier call with the same request, or a new one."""
+    manifest = earlier_manifest(out_dir, "request", request, ("recordings", "dropped"))
+    return manifest or {"request": request, "recordings": [], "dropped": [], "skipped": {}}
+
+
+def earlier_manifest(
+    out_dir: Path, key: str, request: dict[str, Any], others: Sequence[str]
+) -> dict[str, Any]:
+    """The manifest of an earlier call, {} without one; the folder is made.
+
+    Args:
+        out_dir: of the recordings.
+        key: under which it keeps what was asked for.
+        request: what is asked for now; it must be the same.
+        others: keys that it has besides.
+
+    Raises:
+        DataError: for a damaged manifest, or one of another request.
+        OutputError: for a folder that cannot be made.
+    """
     path = out_dir / "manifest.json"
-    out_dir.mkdir(parents=True, exist_ok=True)
+    with as_output_error(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        return {"request": request, "recordings": [], "dropped": [], "skipped": {}}
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    # before there was a choice
-    manifest["request"].setdefault("synthesiser", "fluidsynth")
+        return {}
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        # before there was a choice
+        before = {"synthesiser": "fluidsynth", **manifest[key]}
+        _ = [manifest[other] for other in others]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); remove {out_dir} and try again") from error
     for name, value in request.items():
-        if (before := manifest["request"].get(name)) != value:
+        if before.get(name) != value:
             raise DataError(
-                f"{out_dir} was rendered with {name} {reprlib.repr(before)}, asked for is "
+                f"{out_dir} was made with {name} {reprlib.repr(before.get(name))}, asked for is "
                 f"{reprlib.repr(value)}; use another folder or remove this one"
             )
     return manifest

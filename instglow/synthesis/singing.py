@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve
 
-from instglow.errors import DataError
+from instglow.errors import DataError, require
 from instglow.files import write_text
 from instglow.synthesis.melodies import Melodies, Note
-from instglow.synthesis.rendered import write_flac
+from instglow.synthesis.rendered import earlier_manifest, write_flac
 from instglow.synthesis.speech import Speech, analyse, require_vocoder
 from instglow.synthesis.vocalist import Singer, sing_line
 
@@ -50,9 +51,11 @@ def sing(
         The passages, old and new.
 
     Raises:
+        ConfigError: no minutes.
         DataError: no speech, no melodies, or `out_dir` holds singing made otherwise.
         DependencyError: pyworld or pretty_midi is missing.
     """
+    require(0 < minutes < math.inf, "minutes of singing", "above 0 and finite", minutes)
     require_vocoder()
     melodies = Melodies(midi_dir, pieces)
     recordings = _recordings(speech_dir)
@@ -62,8 +65,8 @@ def sing(
         "speech": {folder.name: len(files) for folder, files in recordings.items()},
         "pieces": melodies.names,
     }
-    entries = _entries_so_far(out_dir, settings)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    manifest = earlier_manifest(out_dir, "settings", settings, ("passages",))
+    entries = manifest.get("passages", {})
     paths: list[Path] = []
     total = 0.0
     while total < 60 * minutes:
@@ -178,22 +181,3 @@ def _recordings(speech_dir: Path) -> dict[Path, list[Path]]:
     if not voices:
         raise DataError(f"{speech_dir} holds no speech; put .wav or .flac files there")
     return voices
-
-
-def _entries_so_far(out_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The passages that an earlier run of the same settings made."""
-    path = out_dir / "manifest.json"
-    if not path.exists():
-        return {}
-    try:
-        manifest = json.loads(path.read_text())
-        earlier, entries = manifest["settings"], manifest["passages"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged; delete {out_dir} and sing again") from error
-    for key, value in settings.items():
-        if earlier.get(key) != value:
-            raise DataError(
-                f"{out_dir} was sung with {key} {earlier.get(key)!r:.60}, now {value!r:.60}; "
-                "choose another folder"
-            )
-    return dict(entries)

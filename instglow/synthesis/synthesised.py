@@ -10,6 +10,7 @@ from torch import Tensor
 
 from instglow.data.recording import Recording
 from instglow.data.solo import SoloFolder, Split
+from instglow.files import as_output_error
 from instglow.synthesis.rendered import render
 from instglow.synthesis.singing import sing
 from instglow.synthesis.split import read_split
@@ -122,5 +123,6 @@ class Sung:
 
 def _alone(folder: Path) -> BaseFileLock:
     """Of several processes, of one run or of several, the first makes what all will find there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".lock")

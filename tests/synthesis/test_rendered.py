@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 from soundfonts import odd_key, write_soundfont
 
-from instglow.errors import ConfigError, DataError, DependencyError
+from instglow.errors import ConfigError, DataError, DependencyError, OutputError
 from instglow.synthesis import rendered
 from instglow.synthesis.performance import INSTRUMENTS, Part, Sound, parts_of, perform
 from instglow.synthesis.pieces import Pieces, read_midi
@@ -121,8 +122,29 @@ def test_recordings_of_before_there_was_a_choice_are_fluidsynths(midi, one_bank,
 
 def test_a_folder_is_not_mixed_with_another_request(midi, one_bank, tmp_path):
     render("piano", midi, one_bank, tmp_path / "out", minutes=0.1, seed=0)
-    with pytest.raises(DataError, match="was rendered with seed 0, asked for is 1; use another"):
+    with pytest.raises(DataError, match="was made with seed 0, asked for is 1; use another"):
         render("piano", midi, one_bank, tmp_path / "out", minutes=0.1, seed=1)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"request": {}}'])
+def test_a_damaged_manifest_is_named(midi, one_bank, tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.json is damaged \(.*\); remove "):
+        render("piano", midi, one_bank, tmp_path, minutes=0.1, seed=0)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(midi, one_bank, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        OutputError, match=r"cannot write .*file/out \(Not a directory\); make room"
+    ):
+        render("piano", midi, one_bank, tmp_path / "file" / "out", minutes=0.1, seed=0)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
+def test_minutes_that_come_to_no_end_or_to_nothing_are_refused(midi, one_bank, tmp_path, minutes):
+    with pytest.raises(ConfigError, match="minutes of recordings must be above 0 and finite, got"):
+        render("piano", midi, one_bank, tmp_path, minutes=minutes, seed=0)
 
 
 def test_transposition_moves_the_pitch_and_leaves_drums_alone(one_bank):
