@@ -10,7 +10,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,7 @@ def train_prior(request: Request, fit: Fit) -> None:
             request.name, "pass --replace to replace it when training ends, or choose another name"
         )
     prior = _prior(request)
-    recordings = _recordings(request, prior.frontend)
+    recordings, hours = _recordings(request, prior.frontend)
     runs = Path(RUNS) / request.name
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -137,42 +139,44 @@ def train_prior(request: Request, fit: Fit) -> None:
             f"cannot write {runs}: {error.strerror}; work in a folder that can be written to"
         ) from error
     with alone:
-        _run(request, prior, runs, recordings, fit)
+        _run(request, prior, runs, recordings, hours, fit)
 
 
-def _recordings(request: Request, frontend: Frontend) -> str:
-    """What can be trained on and what will be held out, in words; see `load`."""
+def _recordings(request: Request, frontend: Frontend) -> tuple[str, float]:
+    """What can be trained on and what will be held out, in words, and hours to train on."""
     rate, samples = frontend.sample_rate, frontend.segment(SECONDS)
     both: tuple[Split, ...] = ("train", "held-out")
     source, cache = SoloFolder(str(request.data)), Cache.named(USER)
     segments, _ = load(source, both, rate, samples, Gate(), cache)
     train, held_out = (counted(s.recordings, s.total / rate) for s in segments.values())
-    return f"{train}, {held_out} held out"
+    return f"{train}, {held_out} held out", segments["train"].total / rate / 3600
 
 
-def _run(request: Request, prior: Trainable, runs: Path, recordings: str, fit: Fit) -> None:
+def _run(
+    request: Request, prior: Trainable, runs: Path, recordings: str, hours: float, fit: Fit
+) -> None:
     print(
         f"training {request.name!r} on {recordings}, in {request.data}"
         + (f", starting from {request.init!r}" if request.init else ""),
         flush=True,
     )
-    folder = _unfinished(request, prior, runs)
-    if folder:
-        print(f"going on with {folder}", flush=True)
+    if unfinished := _unfinished(request, prior, runs):
+        folder, epochs = unfinished
+        print(f"going on with {folder}, planned for {epochs * EPOCH} steps at most", flush=True)
         resume = ["--ckpt_path", str(folder / LAST)]
     else:
         epochs, minutes = _affordable(request, prior)
         print(f"at most {epochs * EPOCH} steps, about {minutes:.0f} minutes", flush=True)
         folder, resume = next_number(runs), []
-        configuration = _configuration(request, prior, epochs, folder)
-        write_text(folder / RECIPE, yaml.safe_dump(configuration, sort_keys=False))
+    configuration = _configuration(request, prior, epochs, folder, hours)
+    write_text(folder / RECIPE, yaml.safe_dump(configuration, sort_keys=False))
     configurations = ["--config", str(request.base), "--config", str(folder / RECIPE)]
     fit([*configurations, *resume])
     (folder / RECIPE).unlink()
 
 
-def _unfinished(request: Request, prior: Prior, runs: Path) -> Path | None:
-    """The folder of an interrupted run that can be gone on with.
+def _unfinished(request: Request, prior: Prior, runs: Path) -> tuple[Path, int] | None:
+    """The folder of an interrupted run that can be gone on with, and its epochs.
 
     Raises:
         ConfigError: for one of another request, or one whose checkpoint is damaged.
@@ -182,17 +186,18 @@ def _unfinished(request: Request, prior: Prior, runs: Path) -> Path | None:
             path.unlink()  # it came to no checkpoint
             continue
         before = yaml.safe_load(path.read_text())
-        now = _configuration(request, prior, before["trainer"]["max_epochs"], path.parent)
-        for what, section, key in (
-            ("--data", "data", "source"),
-            ("--init", "model", "init"),
-            ("configuration of the prior", "model", "prior"),
+        epochs: int = before["trainer"]["max_epochs"]
+        now = _configuration(request, prior, epochs, path.parent)
+        for what, (*sections, key) in (
+            ("--data", ("data", "source", "init_args", "folder")),
+            ("--init", ("model", "init")),
+            ("configuration of the prior", ("model", "prior")),
         ):
-            if before[section][key] != now[section][key]:
+            there, here = (reduce(getitem, sections, values)[key] for values in (before, now))
+            if there != here:
                 raise ConfigError(
-                    f"the unfinished run in {path.parent} has another {what} "
-                    f"({before[section][key]}, not {now[section][key]}): give that to go on with "
-                    "it, or delete the folder"
+                    f"the unfinished run in {path.parent} has another {what} ({there}, not {here}):"
+                    " give that to go on with it, or delete the folder"
                 )
         try:
             torch.load(path.parent / LAST, map_location="cpu", weights_only=True, mmap=True)
@@ -200,7 +205,7 @@ def _unfinished(request: Request, prior: Prior, runs: Path) -> Path | None:
             raise ConfigError(
                 f"the unfinished run in {path.parent} has a damaged {LAST}; delete the folder"
             ) from error
-        return path.parent
+        return path.parent, epochs
     return None
 
 
@@ -244,11 +249,14 @@ def _prior(request: Request) -> Trainable:
     return prior
 
 
-def _configuration(request: Request, prior: Prior, epochs: int, folder: Path) -> dict[str, Any]:
+def _configuration(
+    request: Request, prior: Prior, epochs: int, folder: Path, hours: float = 0.0
+) -> dict[str, Any]:
     """The request as a configuration of `instglow fit`, on top of that of its base."""
     batch = GPU_BATCH if request.on_gpu else BATCH
     frontend = {"frontend": prior.frontend.to_dict()}
     solos = {"folder": str(request.data.resolve())}
+    known = len(request.trained_on) == 1  # of several names nobody knows which hours are whose
     return {
         "model": {
             "instrument": request.name,
@@ -280,6 +288,9 @@ def _configuration(request: Request, prior: Prior, epochs: int, folder: Path) ->
             "replace": request.replace,
             "registry": str(request.registry.resolve()) if request.registry else None,
             "licence": request.licence,
-            "trained_on": [{"name": t, "licence": request.licence} for t in request.trained_on],
+            "trained_on": [
+                {"name": t, "hours": round(hours, 4) if known else None, "licence": request.licence}
+                for t in request.trained_on
+            ],
         },
     }

@@ -84,6 +84,7 @@ def test_a_new_prior_is_trained_and_every_other_stays_byte_for_byte(project, cap
     card = Registry.default().find("violin").require_card()
     assert card.training["steps"] == 6
     assert card.trained_on[0].name == "recordings in solos"
+    assert card.trained_on[0].hours
     assert set(card.bits_per_dim) == {"violin"}
     assert {path.name for path in (project / "runs" / "violin" / "1").iterdir()} == {
         *("best.ckpt", "last.ckpt", "config.yaml")
@@ -197,8 +198,10 @@ def test_an_interrupted_run_goes_on_with_the_same_command(project, monkeypatch, 
     assert str(project / "solos") in refusal
     assert str(project / "others") in refusal
 
-    assert add("--data", "solos") == 0
-    assert "going on with runs/violin/1" in capsys.readouterr().out
+    # what is not about the training is as this call asks
+    assert add("--data", "solos", "--licence", "CC0") == 0
+    assert "going on with runs/violin/1, planned for 12 steps at" in capsys.readouterr().out
+    assert Registry.default().find("violin").require_card().licence == "CC0"
     assert seen == [*range(9), *range(6, 12)]
     one, other = (
         Registry.default(project / folder).load("violin") for folder in ("whole", "priors")
