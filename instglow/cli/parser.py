@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from instglow.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises a ConfigError instead of printing the usage and leaving."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse with what is wrong."""
@@ -46,3 +50,9 @@ class Parser(argparse.ArgumentParser):
     def add_json(self) -> None:
         """The option `--json`."""
         self.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _path(text: str) -> Path:
+    if not text:  # an unset variable of a script; `Path` would take the working directory
+        raise argparse.ArgumentTypeError("is empty; give a path, `.` for this folder")
+    return Path(text)

@@ -223,6 +223,19 @@ def test_an_option_that_makes_no_sense(world, capsys, options, message):
     assert refusal(capsys, world, *SEPARATE, *options.split()).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add-prior", "x", "--data", ""),
+        ("list-priors", "--registry", ""),
+        ("separate", "song.wav", "--out", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_working_directory(world, capsys, arguments):
+    said = refusal(capsys, world, *arguments)
+    assert "is empty; give a path, `.` for this folder" in said
+
+
 def test_a_device_that_is_not_there(world, capsys):
     missing = "cuda" if not torch.cuda.is_available() else "mps"
     said = refusal(capsys, world, *SEPARATE, "--device", missing)
