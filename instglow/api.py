@@ -111,8 +111,8 @@ class Separator:
             ConfigError: for a batch size below 1, or a search that diverged.
             OutOfMemory: where the device has no memory even for a short chunk.
         """
-        wave = check_mixture(torch.as_tensor(mixture), sample_rate)
-        recording = _InMemory(wave.reshape(-1, wave.shape[-1]), sample_rate)
+        wave = check_mixture(mixture, sample_rate)
+        recording = _InMemory(wave.reshape(-1, wave.shape[-1]), int(sample_rate))
         pieces = self.engine.separate(recording, self.batch_size, on_progress)
         joined = torch.cat([piece.stems for piece in pieces], -1)  # (sources, channels, samples)
         stems = dict(zip(self.engine.stems, joined.view(-1, *wave.shape), strict=True))
@@ -135,14 +135,20 @@ class _InMemory(NamedTuple):
         return self.wave[:, start : start + count]
 
 
-def check_mixture(mixture: Tensor, sample_rate: int) -> Tensor:
+def check_mixture(mixture: Tensor | np.ndarray, sample_rate: int) -> Tensor:
     """The mixture as float32.
 
     Raises:
         AudioError: see `Separator.separate`.
     """
-    if sample_rate < 1:
-        raise AudioError(f"sample rate must be at least 1 Hz, got {sample_rate}")
+    if not sample_rate >= 1 or sample_rate % 1:
+        raise AudioError(
+            f"sample rate must be a whole number of Hz and at least 1, got {sample_rate}"
+        )
+    if isinstance(mixture, np.ndarray) and mixture.dtype.kind == "f":
+        # a copy: torch takes no reversed, read-only or byte-swapped array
+        mixture = mixture.astype(np.float32)
+    mixture = torch.as_tensor(mixture)
     if not mixture.is_floating_point():
         raise AudioError(f"samples must be floating point, full scale ±1, got {mixture.dtype}")
     shape = tuple(mixture.shape)

@@ -17,6 +17,11 @@ STAGING = ".instglow"
 """Inside the folder that is written to: on its disk, so that moving is renaming."""
 
 
+def as_bytes(path: Path) -> str | bytes:
+    """What a C library is to open: soundfile would refuse the name of a file that is not UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
 @contextlib.contextmanager
 def as_output_error(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     """Whatever a disk can do wrong, in one line.

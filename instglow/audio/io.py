@@ -18,6 +18,7 @@ from torch import Tensor
 
 from instglow.audio.decode import Decoder, ends_early, no_stream
 from instglow.errors import AudioError
+from instglow.files import as_bytes
 
 SILENCE = 1e-6  # full scale ±1: -120 dBFS, below the noise of any converter
 
@@ -170,7 +171,7 @@ def _check_file(path: Path) -> None:
 def _open(path: Path) -> soundfile.SoundFile | None:
     """What libsndfile can read, from its start at least; None for the rest."""
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(as_bytes(path))
     except (soundfile.SoundFileError, TypeError):  # TypeError: a file called .raw
         return None
 

@@ -12,7 +12,7 @@ import soundfile
 from torch import Tensor
 
 from instglow.errors import OutputError
-from instglow.files import Staged, as_output_error, check_writable
+from instglow.files import Staged, as_bytes, as_output_error, check_writable
 
 _FORMATS = {".wav": "RF64", ".flac": "FLAC"}
 _MOST_SAMPLES = {"RF64": 2**62, "FLAC": 2**36 - 1}
@@ -125,7 +125,7 @@ class StemWriter:
         if floats:
             format_, subtype = "RF64", "FLOAT"
         file = soundfile.SoundFile(
-            new, "w", self.sample_rate, self.channels, subtype, format=format_
+            as_bytes(new), "w", self.sample_rate, self.channels, subtype, format=format_
         )
         if format_ == "RF64":
             # soundfile has no public name for this; without it players that know no RF64
@@ -137,7 +137,7 @@ class StemWriter:
         return self._staged.new / f"{path.name}.floats"
 
     def _rescale(self, path: Path) -> None:
-        with soundfile.SoundFile(self._floats(path)) as floats, self._open(path) as file:
+        with soundfile.SoundFile(as_bytes(self._floats(path))) as floats, self._open(path) as file:
             for block in floats.blocks(_BLOCK, dtype="float32", always_2d=True):
                 file.write(block * self.gain)
         self._floats(path).unlink()

@@ -67,16 +67,17 @@ def run(arguments: Namespace) -> None:
 def _check_songs(songs: list[Path], engine: SeparationEngine, arguments: Any) -> None:
     """Refuse what cannot be separated or written before hours go into the first song."""
     folders = [_folder(song, arguments) for song in songs]
+    there = [song for song in songs if song.exists()]
     for song, folder in zip(songs, folders, strict=True):
         if folders.count(folder) > 1:
             raise ConfigError(
                 f"two songs are called {folder.name!r} and would share a folder; separate them "
                 "into different ones with -o"
             )
-        with AudioFile(song, arguments.stream or 1) as opened:
+        with AudioFile(song, _stream(arguments)) as opened:
             writer = _writer(song, opened, engine, arguments)
             for target in writer.paths.values():
-                if any(target.exists() and target.samefile(song) for song in songs):
+                if any(target.exists() and target.samefile(other) for other in there):
                     raise OutputError(
                         f"{target} is a song to separate and would be replaced by a stem of it; "
                         "choose another folder as -o"
@@ -92,6 +93,10 @@ def _say_what_is_odd(song: AudioFile, arguments: Any) -> None:
         _say(f"{song.path}: {song.streams} sound streams, separating the first; --stream {others}")
     for what in song.damage:
         _say(f"{song.path}: {what}")
+
+
+def _stream(arguments: Any) -> int:
+    return 1 if arguments.stream is None else arguments.stream
 
 
 def _say(what: str) -> None:
@@ -124,7 +129,7 @@ def _separate(
     song: Path, engine: SeparationEngine, arguments: Any, about: dict[str, Any]
 ) -> dict[str, Any]:
     """-> the report, which begins with what is known of the separation before it starts."""
-    with AudioFile(song, arguments.stream or 1) as opened:
+    with AudioFile(song, _stream(arguments)) as opened:
         started = time.perf_counter()
         writer = _writer(song, opened, engine, arguments)
         objectives: list[float | None] = []
@@ -141,7 +146,7 @@ def _separate(
                 "sample_rate": opened.sample_rate,
                 "channels": opened.channels,
                 "samples": opened.samples,
-                "stream": arguments.stream or 1,
+                "stream": _stream(arguments),
                 "damage": opened.damage,
                 "gain": writer.gain,
                 "objective": objectives,

@@ -42,8 +42,7 @@ def load_authors(folder: Path) -> GlowPrior:
         loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a damaged file
         raise WeightsError(
-            f"{checkpoint} is not a checkpoint of plain tensors ({_first_line(error)}); "
-            "get it from its authors anew"
+            f"{checkpoint} is not a checkpoint of plain tensors, or damaged; get it anew"
         ) from error
     if not isinstance(loaded, dict) or not isinstance(loaded.get("model"), dict):
         raise WeightsError(f"{checkpoint} has no state dict under 'model'")
@@ -56,7 +55,8 @@ def _configuration(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(
-            f"cannot read {path} ({_first_line(error)}): the authors' checkpoints come with one"
+            f"cannot read {path} ({getattr(error, 'strerror', None) or _first_line(error)}); the "
+            "authors' checkpoints come with one"
         ) from error
     wanted = {
         "model": [*_MODEL_KEYS, "n_sqz"],
@@ -68,7 +68,8 @@ def _configuration(path: Path) -> dict[str, Any]:
         missing = [key for key in keys if key not in values]
         if missing:
             raise ConfigError(f"{path} lacks {', '.join(missing)} under {section!r}")
-        strange = [key for key in keys if not isinstance(values[key], int)]
+        whole = [key for key in keys if key != "sigmoid_scale"]
+        strange = [key for key in whole if type(values[key]) is not int]
         if strange:
             raise ConfigError(f"{path}: {strange[0]} is {values[strange[0]]!r}, not a whole number")
     return config
@@ -104,8 +105,16 @@ def _newest(folder: Path) -> Path:
     return numbered[max(numbered)]
 
 
-def _copy(prior: GlowPrior, theirs: dict[str, Tensor], where: Path) -> None:
+def _copy(prior: GlowPrior, tensors: dict[str, Tensor], where: Path) -> None:
     flow = prior.flow
+    theirs = {name: value for name, value in tensors.items() if name.startswith("decoder.flows.")}
+    remedy = "take the config.json of the same training"
+    bias = theirs.get("decoder.flows.0.bias")
+    if isinstance(bias, Tensor) and bias.numel() != 2 * flow.channels:
+        raise WeightsError(
+            f"{where}: n_ipt_channels is {bias.numel() // 2}, the configuration says "
+            f"{flow.channels}; {remedy}"
+        )
     half = _interleaved(flow.channels)
     both = torch.cat([half, half + flow.channels])
     wanted: dict[str, Tensor] = {}
@@ -131,8 +140,12 @@ def _copy(prior: GlowPrior, theirs: dict[str, Tensor], where: Path) -> None:
         if tensor.shape != state[name].shape:
             raise WeightsError(
                 f"{where}: {name} is {tuple(tensor.shape)}, the configuration says "
-                f"{tuple(state[name].shape)}; take the config.json of the same training"
+                f"{tuple(state[name].shape)}; {remedy}"
             )
+    if theirs:
+        raise WeightsError(
+            f"{where} holds {min(theirs)}, which the configuration has no place for; {remedy}"
+        )
     prior.load_state_dict(wanted)
 
 
@@ -148,11 +161,12 @@ def _folded(theirs: dict[str, Tensor], name: str, where: Path) -> Tensor:
 
 
 def _get(theirs: dict[str, Tensor], name: str, where: Path) -> Tensor:
-    if not isinstance(theirs.get(name), Tensor):
+    tensor = theirs.pop(name, None)
+    if not isinstance(tensor, Tensor):
         raise WeightsError(
             f"{where} lacks the tensor {name}; is the config.json that of this model?"
         )
-    return theirs[name]
+    return tensor
 
 
 def _first_line(error: Exception) -> str:

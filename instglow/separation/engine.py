@@ -168,8 +168,8 @@ class SeparationEngine:
         for batch in batches:
             if not batch.stems.isfinite().all():
                 raise ConfigError(
-                    "the search diverged (its stems are not finite); lower its learning rate: "
-                    f"{self.preset.search}"
+                    "the search diverged (its stems are not finite): lower its learning rate, or "
+                    f"the mixture's level if that is far above full scale; {self.preset.search}"
                 )
             objectives = batch.objective.tolist()
             for stems, objective in zip(batch.stems, objectives, strict=True):
@@ -243,13 +243,16 @@ class SeparationEngine:
                 "stems, or on another device"
             )
 
+    @torch.inference_mode(False)  # a search needs gradients
     def _search(
         self, mixture: Tensor, sample_rate: int, on_progress: OnProgress | None
     ) -> Separated:
-        analysed = resample(mixture, sample_rate, self.frontend.sample_rate)
+        # an offset of the converter makes no sound, so no prior has to explain it
+        centred = mixture - mixture.mean(-1, keepdim=True)
+        analysed = resample(centred, sample_rate, self.frontend.sample_rate)
         magnitude = pooled_magnitude(self.frontend.spectrogram(analysed))  # (batch, bins, frames)
         # a search would lift silence out of the noise floor: share it out evenly instead
-        sounds = _centred(mixture).abs().amax((1, 2)) > SILENCE
+        sounds = centred.abs().amax((1, 2)) > SILENCE
         sources = magnitude[:, None].expand(-1, len(self.priors), -1, -1) / len(self.priors)
         objective = magnitude.new_full((len(magnitude),), torch.nan)
         if sounds.any():
@@ -280,18 +283,13 @@ class SeparationEngine:
         if not self.preset.match_level or not all(levels):
             return analysed.new_ones(len(analysed))
         target = sum(level**2 for level in levels) ** 0.5
-        rms = _centred(analysed).square().mean((1, 2)).sqrt()
+        rms = analysed.square().mean((1, 2)).sqrt()
         return target / rms.clamp(min=SILENCE)
 
 
 def _plan(samples: int, sample_rate: int, segment: float, overlap: float) -> list[Chunk]:
     longest = max(3, round(segment * sample_rate))
     return plan(samples, longest, max(1, round(overlap * sample_rate)))
-
-
-def _centred(wave: Tensor) -> Tensor:
-    """(..., samples) without its mean: an offset of the converter makes no sound."""
-    return wave - wave.mean(-1, keepdim=True)
 
 
 def _part(on_progress: OnProgress | None, start: float, share: float) -> OnProgress | None:

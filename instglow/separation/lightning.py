@@ -53,9 +53,7 @@ class SeparationModule(LightningModule):
 
     def predict_step(self, batch: Tensor) -> Separated:
         """(batch, channels, samples) full scale ±1 -> their stems."""
-        # a search needs gradients, which the trainer's inference mode rules out
-        with torch.inference_mode(False):
-            return self.engine.separate_batch(batch.clone(), self.sample_rate)
+        return self.engine.separate_batch(batch, self.sample_rate)
 
 
 class SongChunks(Dataset[Tensor]):

@@ -175,7 +175,7 @@ NO_NAME = "is no name for a prior: use lower case letters, digits, '-' and '_', 
         ("--priors hun", "no prior 'hun'; near: hum; there are: hiss, hum, wide; "),
         ("--priors ../x", f"'../x' {NO_NAME}"),
         ("--priors Guitar", f"'Guitar' {NO_NAME}"),
-        ("--priors ,", "no priors: name at least one, as in --priors bass,drums"),
+        ("--priors ,", "no priors: name at least one, as in bass,drums"),
         (
             "--priors hum,wide",
             "prior 'hum' was trained at 8000 Hz, n_fft 256, hop 64, 'wide' at 16000 Hz, n_fft 512, "
@@ -216,6 +216,7 @@ NO_NAME = "is no name for a prior: use lower case letters, digits, '-' and '_', 
         ("--out song.wav", "song.wav is a file, not a folder; choose another folder"),
         ("--registry nowhere", "--registry nowhere: no such folder; check the spelling or add a "),
         ("--registry song.wav", "--registry song.wav: no such folder; check the spelling or add "),
+        ("--stream 0", "song.wav: no sound stream 0: it has 1, counted from 1"),
         ("--louder", "unrecognized arguments: --louder; see `instglow separate --help`"),
     ],
 )
@@ -254,7 +255,7 @@ def test_a_search_that_diverges(world, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(
-        "instglow: the search diverged (its stems are not finite); lower its learning rate: Latent"
+        "instglow: the search diverged (its stems are not finite): lower its learning rate, or "
     )
     assert "learning_rate=1000.0" in err
     assert err.count("\n") == 1
@@ -284,8 +285,12 @@ def test_a_card_of_a_later_format(world, capsys):
 
 
 def test_one_bad_song_among_several_is_found_before_the_first_is_separated(world, capsys):
-    said = refusal(capsys, world, "separate", "song.wav", "gone.wav", *SEPARATE[2:])
-    assert said == "gone.wav: no such file; check the spelling"
+    command = ("separate", "song.wav", "gone.wav", *SEPARATE[2:], "--overwrite")
+    missing = "gone.wav: no such file; check the spelling"
+    assert refusal(capsys, world, *command) == missing
+    (world / "separated/song").mkdir(parents=True)
+    (world / "separated/song/hum.wav").touch()  # of an earlier run
+    assert refusal(capsys, world, *command) == missing
 
 
 def test_two_songs_of_one_name(world, capsys):

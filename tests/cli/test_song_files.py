@@ -1,6 +1,7 @@
 """Songs of odd names, formats and states: the stems lie where they belong and keep its time."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from instglow.families.nmf import NMFPrior
 from instglow.registry import Layer
 
 RATE = 8000
+no_bytes = pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode here")
 
 
 @pytest.fixture
@@ -54,6 +56,8 @@ def total(folder: Path, suffix: str = "wav") -> torch.Tensor:
         ("a..wav", "a."),
         ("-y.wav", "-y"),
         ("a:b %d\n.wav", "a:b %d\n"),
+        pytest.param("\udcff\udce9.wav", "\udcff\udce9", marks=no_bytes),
+        pytest.param("\udcff.mp3", "\udcff", marks=no_bytes),
     ],
 )
 def test_a_song_of_an_odd_name_stays_in_its_folder(world, name, folder):
@@ -61,6 +65,7 @@ def test_a_song_of_an_odd_name_stays_in_its_folder(world, name, folder):
     (world / "song").rename(world / name)
     before = set(world.iterdir())
     assert separate(f"./{name}") == 0
+    assert separate(f"./{name}", "--format", "flac", "--overwrite") == 0
     assert set(world.iterdir()) - before == {world / "separated"}
     assert [path.name for path in (world / "separated").iterdir()] == [folder]
     files = {path.name for path in (world / "separated" / folder).iterdir()}

@@ -122,6 +122,24 @@ def test_a_checkpoint_and_configuration_that_do_not_fit_are_named(tmp_path):
         load_authors(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("model", "n_blocks_dec", 1, r"holds decoder\.flows\.3\.bias, which the configuration has"),
+        ("data", "n_ipt_channels", 600, "n_ipt_channels is 514, the configuration says 600"),
+        ("data", "n_ipt_channels", 10, "n_ipt_channels is 514, the configuration says 10"),
+        ("model", "hidden_channels", True, "hidden_channels is True, not a whole number"),
+    ],
+)
+def test_a_configuration_of_another_training_is_refused(tmp_path, section, key, value, message):
+    shutil.copy(GOLDEN / "alpha" / "G_7.pth", tmp_path)
+    config = json.loads((GOLDEN / "alpha" / "config.json").read_text())
+    config[section][key] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises((WeightsError, ConfigError), match=message):
+        load_authors(tmp_path)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     shutil.copy(GOLDEN / "alpha" / "config.json", tmp_path)
     with pytest.raises(WeightsError, match=r"no checkpoint G_<step>\.pth"):
