@@ -16,7 +16,7 @@ from torch import Tensor
 
 from instglow.audio.decode import excerpt, stream_formats
 from instglow.data.recording import Recording
-from instglow.data.solo import Split
+from instglow.data.solo import SoloSource, Split
 from instglow.data.song_folders import FileSong
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.data.stems import MIXTURE, gather, subfolders
@@ -27,7 +27,7 @@ SUFFIX = ".stem.mp4"
 _STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")  # as a file .stem.mp4 holds them
 
 
-class MusdbStem:
+class MusdbStem(SoloSource):
     """One stem of every song of MUSDB18's training part; its validation songs are held out.
 
     Args:

@@ -11,7 +11,7 @@ import yaml
 from torch import Tensor
 
 from instglow.data.recording import Recording
-from instglow.data.solo import Split
+from instglow.data.solo import SoloSource, Split
 from instglow.data.song_folders import FileSong
 from instglow.data.songs import Song, SongSet
 from instglow.data.stems import gather
@@ -22,7 +22,7 @@ _METADATA = "metadata.yaml"
 _SPLITS = {"train": "train", "held-out": "validation"}
 
 
-class SlakhInstrument:
+class SlakhInstrument(SoloSource):
     """What one class of instruments plays in every track of Slakh2100's training part.
 
     The tracks of its validation part are held out. All stems of the class in a track are one

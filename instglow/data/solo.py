@@ -39,7 +39,7 @@ class SoloSource(Protocol):
         ...
 
 
-class SoloFolder:
+class SoloFolder(SoloSource):
     """Every recording below a folder; sub-folders too.
 
     Args:

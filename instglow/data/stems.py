@@ -8,14 +8,14 @@ from pathlib import Path
 from torch import Tensor
 
 from instglow.data.recording import Recording
-from instglow.data.solo import AUDIO_SUFFIXES, Split
+from instglow.data.solo import AUDIO_SUFFIXES, SoloSource, Split
 from instglow.data.songs import Song, SongSet
 from instglow.errors import AudioError, DataError, DependencyError
 
 MIXTURE = "mixture"
 
 
-class MultitrackStem:
+class MultitrackStem(SoloSource):
     """One stem of every song of a folder, `<song>/<stem>.wav` for instance; songs may lack it.
 
     Args:

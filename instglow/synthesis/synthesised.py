@@ -9,7 +9,7 @@ from filelock import BaseFileLock, FileLock
 from torch import Tensor
 
 from instglow.data.recording import Recording
-from instglow.data.solo import SoloFolder, Split
+from instglow.data.solo import SoloFolder, SoloSource, Split
 from instglow.files import as_output_error
 from instglow.synthesis.rendered import render
 from instglow.synthesis.singing import sing
@@ -20,7 +20,7 @@ _SEEDS = {"train": 0, "held-out": 1}
 _SPLITS = {"train": "train", "held-out": "dev"}
 
 
-class Rendered:
+class Rendered(SoloSource):
     """MIDI files played with SoundFonts, a new timbre every 20 to 30 seconds.
 
     Args:
@@ -76,7 +76,7 @@ class Rendered:
         return SoloFolder(str(out)).recordings("train", sample_rate)
 
 
-class Sung:
+class Sung(SoloSource):
     """Spoken recordings made to sing.
 
     Args:

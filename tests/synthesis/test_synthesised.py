@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
+from instglow.cli.main import main
 from instglow.synthesis import synthesised
 from instglow.synthesis.synthesised import Rendered, Sung
 
@@ -37,3 +39,11 @@ def test_processes_that_ask_at_once_make_them_once(tmp_path, monkeypatch, maker,
         one, other = pool.map(ask, range(2))
     assert len(made) == len(one) == 1
     assert one == other
+
+
+def test_a_configuration_names_a_source_of_a_package_by_its_class_alone(capsys):
+    options = [f"--data.source.{name}=x" for name in ("instrument", "midi", "soundfonts", "folder")]
+    words = ["fit", "--config", "guitar.yaml", "--data.source=Rendered", *options]
+    assert main([*words, "--print_config"]) == 0
+    source = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["source"]
+    assert source["class_path"] == "instglow.synthesis.synthesised.Rendered"
