@@ -218,3 +218,5 @@ if __name__ == "__main__":
     except InstGlowError as mistake:
         print(f"make_prior: {mistake}", file=sys.stderr)
         sys.exit(2)
+    except subprocess.CalledProcessError as failed:  # it has said what is wrong
+        sys.exit(failed.returncode)
