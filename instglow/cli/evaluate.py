@@ -19,7 +19,7 @@ from instglow.data.datasets import open_dataset
 from instglow.devices import resolve, use_idle_cores
 from instglow.errors import ConfigError, DataError
 from instglow.evaluation.bss import MUSEVAL
-from instglow.evaluation.catalogue import Request, method, method_names
+from instglow.evaluation.catalogue import Request, method
 from instglow.evaluation.method import Method
 from instglow.evaluation.report import report, table, to_csv
 from instglow.evaluation.results import SongResult
@@ -58,9 +58,11 @@ def run(arguments: Namespace) -> None:
     names = stem_files(arguments.stems) if arguments.stems else None
     songs = open_dataset(arguments.dataset, arguments.split, names, arguments.align)
     chosen = parse_priors(arguments.priors) if arguments.priors is not None else {}
+    out = arguments.out or Path("evaluations") / arguments.dataset.resolve().name
+    check_writable(out / "scores")
     plan = Plan(
         songs,
-        arguments.out or Path("evaluations") / arguments.dataset.resolve().name,
+        out,
         tuple(chosen) or None,
         arguments.segment,
         arguments.seconds,
@@ -68,16 +70,17 @@ def run(arguments: Namespace) -> None:
         keep_audio,
         arguments.museval or arguments.figure in _MUSEVAL,
     )
+    wanted = list(dict.fromkeys(arguments.method or [OWN]))
     request = Request(
         Registry.default(arguments.registry),
         chosen,
         arguments.preset,
         lambda preset: adapted(preset, arguments),
-        _weights(arguments.weights),
+        _weights(arguments.weights, wanted),
         Path.cwd(),
         device,
     )
-    methods = [method(name, request) for name in dict.fromkeys(arguments.method or [OWN])]
+    methods = [method(name, request) for name in wanted]
     absent = [stem for stem in chosen if all(stem not in song.stems for song in songs.songs)]
     if 0 < len(absent) < len(chosen):  # of none at all, that there is nothing to score is said
         print(f"instglow: no song of {songs.name} has {', '.join(absent)}", file=sys.stderr)
@@ -134,6 +137,8 @@ def _check_targets(arguments: Namespace) -> bool:
     Returns:
         Whether something is to be heard of every song.
     """
+    if arguments.json and arguments.json == arguments.csv:
+        raise ConfigError(f"--json and --csv both name {arguments.json}; give them a file each")
     for path in (arguments.json, arguments.csv):
         if path:
             check_writable(path)
@@ -157,11 +162,14 @@ def _preset(one: Method) -> str | None:
     return one.preset_name if isinstance(one, SourceOnly) else None
 
 
-def _weights(pairs: list[str]) -> dict[str, Path]:
+def _weights(pairs: list[str], methods: list[str]) -> dict[str, Path]:
     weights = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
-        if not equals or name not in method_names():
-            raise ConfigError(f"--weights {pair!r} is not METHOD=FILE with one of our methods")
+        if not equals or name not in methods:
+            raise ConfigError(
+                f"--weights {pair!r} is not METHOD=FILE with a method that is measured, which are: "
+                f"{', '.join(methods)}"
+            )
         weights[name] = Path(path)
     return weights

@@ -15,7 +15,7 @@ from instglow.devices import resolve
 from instglow.errors import OutputError, require
 from instglow.evaluation.likelihood import LikelihoodTable, measure
 from instglow.evaluation.solos import SoloSet, open_solos
-from instglow.files import write_text
+from instglow.files import check_writable, write_text
 from instglow.registry import Registry
 
 
@@ -122,6 +122,8 @@ def _check(arguments: Namespace) -> None:
     require(0 <= seed < 2**32, "seed", "between 0 and 2^32 - 1", seed)
     for output in outputs("likelihood"):
         output.check(arguments)
+    if arguments.json:
+        check_writable(arguments.json)
     if arguments.json and arguments.json.exists() and not arguments.overwrite:
         raise OutputError(
             f"{arguments.json} exists already; pass --overwrite, or name another file"

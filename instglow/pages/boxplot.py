@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from instglow.errors import OutputError
 from instglow.evaluation.likelihood import LikelihoodTable
-from instglow.files import as_output_error, replacing
+from instglow.files import as_output_error, check_writable, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +33,7 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     if path.suffix.lower() not in FORMATS:
         known = ", ".join(sorted(FORMATS))
         raise OutputError(f"{path}: cannot write a plot as '{path.suffix}'; use one of {known}")
+    check_writable(path)
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; pass --overwrite, or name another file")
 

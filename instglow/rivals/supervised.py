@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ def load(name: str, checkpoint: Path, device: torch.device | str = "cpu") -> Tra
         raise
     except Exception as error:  # torch raises a dozen types for a damaged file
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+        if isinstance(error, pickle.UnpicklingError):  # it advises to execute what the file says
+            reason = "it holds more than weights, or is damaged"
         raise WeightsError(
             f"{checkpoint} is not a checkpoint of `instglow fit --config {name}.yaml` "
             f"({reason}); choose another file"

@@ -136,14 +136,16 @@ def test_a_prior_for_which_its_own_solos_are_likeliest_is_discriminative(made, h
         ("bass SOLOS --segments -1", "segments must be at least 1, or 0 for all, got -1"),
         ("bass SOLOS --seed -1", "seed must be between 0 and 2^32 - 1, got -1"),
         ("bass SOLOS --plot box.gif", "box.gif: cannot write a plot as '.gif'; use one of .pdf"),
+        ("bass SOLOS --plot SOLOS/bass/0.wav/x.png", "SOLOS/bass/0.wav is a file"),
+        ("bass SOLOS --json empty", "empty is a folder"),
         ("bass SOLOS --louder", "unrecognized arguments: --louder; see `instglow likelihood"),
         ("bass", "the following arguments are required: DATASET; see `instglow likelihood"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(made, here, capsys, arguments, message):
     (here / "empty").mkdir()
-    given = arguments.replace("SOLOS", str(made / "solos")).split()
-    assert refusal(capsys, *given, "-q").startswith(message)
+    given, message = (text.replace("SOLOS", str(made / "solos")) for text in (arguments, message))
+    assert refusal(capsys, *given.split(), "-q").startswith(message)
 
 
 def test_a_damaged_solo_is_named(made, here, capsys):

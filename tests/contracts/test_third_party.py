@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy
@@ -162,3 +163,23 @@ def test_what_an_entry_point_calls_a_preset_has_to_be_one(monkeypatch):
     monkeypatch.setattr(plugins, "load", lambda group, name: 11)
     with pytest.raises(ConfigError, match=r"'loud' of an installed package .*Preset.* 11"):
         preset("loud")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("import no_such_dependency", "No module named 'no_such_dependency'; repair or reinstall"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line_and_what_is_not_there_is_none(
+    module, message, monkeypatch, tmp_path
+):
+    (tmp_path / "broken_plugin.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [EntryPoint("gone", "no_such_package.outputs:Page", "instglow.outputs")]
+    monkeypatch.setattr(plugins, "offered", lambda group: {point.name: point for point in points})
+    assert list(plugins.available("instglow.outputs")) == []
+    points.append(EntryPoint("broken", "broken_plugin:Page", "instglow.outputs"))
+    with pytest.raises(ConfigError, match=f"'broken' of the outputs .*{message}"):
+        list(plugins.available("instglow.outputs"))
