@@ -96,7 +96,8 @@ class PriorTraining(PriorRun):
             self.draw(self.draw_number, wave.device),
             **self._among_others(solos, spectrogram, generator),
         )
-        self.log_dict({f"train/{name}": term for name, term in terms.items()}, prog_bar=True)
+        for name, term in terms.items():  # all of them would break the bar into columns
+            self.log(f"train/{name}", term, prog_bar=name == "loss")
         return terms["loss"]
 
     def validation_step(self, wave: Tensor, batch_index: int) -> None:
@@ -130,12 +131,14 @@ class PriorTraining(PriorRun):
         return {"mixture": pooled_magnitude(spectrogram + self.spectrogram(around)[:, None])}
 
     def _evaluate(self, stage: str, wave: Tensor, batch_index: int) -> None:
-        self.log_dict(
-            {f"{stage}/{name}": term for name, term in self.terms(wave, batch_index).items()},
-            prog_bar=True,
-            batch_size=len(wave),
-            sync_dist=True,
-        )
+        for name, term in self.terms(wave, batch_index).items():
+            self.log(
+                f"{stage}/{name}",
+                term,
+                prog_bar=name == "loss",
+                batch_size=len(wave),
+                sync_dist=True,
+            )
 
 
 def freeze(prior: Prior, frozen: Sequence[str], init: str | None) -> None:
