@@ -146,7 +146,7 @@ def _ratio_of(figure: str) -> str:
 
 def _cell(row: Mapping[str, Any] | None, figure: str) -> str:
     value = row.get(figure) if row else None
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"  # no -0.00
 
 
 def _short(text: str) -> str:
