@@ -82,7 +82,10 @@ def draw(table: LikelihoodTable, title: str = "") -> Figure:
     ]
     if _OWN in used:
         handles.append(Line2D([], [], **_OWN_MEDIAN, label="median of its own"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    labels = 4 if columns > 2 else 2  # as many as there is room for
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=labels, fontsize=8, frameon=False
+    )
     return figure
 
 
