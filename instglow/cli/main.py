@@ -106,6 +106,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        raise ConfigError("the working directory has been deleted; change to another") from None
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0

@@ -81,7 +81,7 @@ class SeparationEngine:
         priors: by the name of the stem, in the order of the stems. They are copied: the caller's
             are neither moved nor frozen.
         preset: search and refinement, or the name of a preset.
-        segment: seconds of the longest chunk, at most 60.
+        segment: seconds of the longest chunk, at least a window of the spectrogram, at most 60.
         overlap: seconds that neighbouring chunks share and fade over; by default 1, and a third of
             a segment shorter than 3 s.
         device: to search on.
@@ -99,12 +99,13 @@ class SeparationEngine:
         overlap: float | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        limits = f"above 0 and at most {_LONGEST:g} seconds"
-        require(0 < segment <= _LONGEST, "segment", limits, segment)
+        self.frontend = shared_frontend(priors)
+        shortest = self.frontend.n_fft / self.frontend.sample_rate  # one window
+        limits = f"at least {shortest:.3g} and at most {_LONGEST:g} seconds"
+        require(shortest <= segment <= _LONGEST, "segment", limits, segment)
         self.overlap = min(1.0, segment / 3) if overlap is None else overlap
         limits = f"at least 0 and less than half the segment of {segment} seconds"
         require(0 <= self.overlap < segment / 2, "overlap", limits, overlap)
-        self.frontend = shared_frontend(priors)
         # copied together: what priors share, their copies share
         self.priors = deepcopy(dict(priors))
         for prior in self.priors.values():

@@ -182,9 +182,9 @@ NO_NAME = "is no name for a prior: use lower case letters, digits, '-' and '_', 
             "hop 128; retrain one of them or leave it out",
         ),
         ("--preset loud", "preset 'loud' is not one of "),
-        ("--segment 0", "segment must be above 0 and at most 60 seconds, got 0.0"),
-        ("--segment 61", "segment must be above 0 and at most 60 seconds, got 61.0"),
-        ("--segment nan", "segment must be above 0 and at most 60 seconds, got nan"),
+        ("--segment 0", "segment must be at least 0.032 and at most 60 seconds, got 0.0"),
+        ("--segment 61", "segment must be at least 0.032 and at most 60 seconds, got 61.0"),
+        ("--segment nan", "segment must be at least 0.032 and at most 60 seconds, got nan"),
         ("--segment ten", "argument --segment: invalid float value: 'ten'; see `instglow separate"),
         (
             "--overlap -1",
@@ -623,3 +623,14 @@ def test_the_command_shows_its_bar_and_its_result_and_nothing_else(world):
     shown = [line for line in re.split(r"[\r\n]", done.stderr) if line.strip()]
     assert shown
     assert all(map(is_bar, shown)), shown
+
+
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["list-priors"]) == 2
+    assert capsys.readouterr().err == (
+        "instglow: the working directory has been deleted; change to another\n"
+    )

@@ -150,8 +150,9 @@ def test_what_cannot_be_separated_is_refused_in_one_line(mixture, rate, says):
 def test_strange_settings_are_refused():
     with pytest.raises(ConfigError, match="no priors"):
         Separator({})
-    with pytest.raises(ConfigError, match=r"segment must be .* got 61"):
-        Separator(low_and_high(), segment=61)
+    for segment in (61, 0, 1e-9, float("nan")):
+        with pytest.raises(ConfigError, match=rf"segment must be .* got {segment}"):
+            Separator(low_and_high(), segment=segment)
     with pytest.raises(ConfigError, match=r"overlap must be .* 5 seconds, got 3"):
         Separator(low_and_high(), segment=5, overlap=3)
     with pytest.raises(ConfigError, match=r"'quick' is not one of paper, .*default"):
