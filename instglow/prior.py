@@ -38,6 +38,9 @@ class Prior(nn.Module, ABC):
 
     A subclass is constructed as `Family(frontend, **architecture)`, where `architecture` holds
     plain values only: it is what the card records, and with the weights all there is to a prior.
+
+    Raises:
+        ConfigError: for a level below 0.
     """
 
     family: ClassVar[str]
@@ -55,9 +58,6 @@ class Prior(nn.Module, ABC):
         Args:
             frontend: the spectrogram it models.
             architecture: all other arguments of the subclass by name; its `locals()` will do.
-
-        Raises:
-            ConfigError: for a level below 0.
         """
         super().__init__()
         self.frontend = frontend
