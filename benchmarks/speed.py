@@ -23,7 +23,7 @@ from instglow.api import load_priors
 from instglow.data.songs import Excerpt, Song, SongSet
 from instglow.evaluation.bounds import MixtureShare
 from instglow.evaluation.run import Plan, evaluate
-from instglow.separation.annealing import Annealing
+from instglow.separation.annealing import AnnealedSearch, Annealing
 from instglow.separation.presets import PRESETS
 from instglow.separation.search import LatentSearch
 
@@ -33,8 +33,8 @@ STEPS = 3
 HEADER = """# Speed
 
 Written by `make speed`. One iteration of each stage with the four shipped priors of the band on
-{machine}; the median of {rounds} interleaved rounds. Preset `fast` is {annealing} iterations of
-annealing, `default` these and {latent} of the latent search; relative to {longest:g} s
+{machine}; the median of {rounds} interleaved rounds. Preset `fast` is {fast} iterations of
+annealing, `default` {start} of them and {latent} of the latent search; relative to {longest:g} s
 chunks.
 
 | chunk | annealing, s a step | latent search, s a step | a minute, `fast` | `default` | relative |
@@ -109,20 +109,22 @@ def main() -> None:
         for seconds, mixture in mixtures.items():
             taken[seconds].append(iteration(priors, mixture))
     fast, default = PRESETS["fast"].search, PRESETS["default"].search
-    latent = default.iterations - fast.iterations
+    assert isinstance(default, AnnealedSearch)
+    start = default.annealing.iterations
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
     text = HEADER.format(
         machine=machine,
         rounds=arguments.rounds,
-        annealing=fast.iterations,
-        latent=latent,
+        fast=fast.iterations,
+        start=start,
+        latent=default.steps,
         longest=arguments.seconds,
     )
     reference = 0.0
     for seconds, pairs in taken.items():
         annealing, descent = (statistics.median(column) for column in zip(*pairs, strict=True))
         quick = annealing * fast.iterations * 60 / seconds
-        whole = quick + descent * latent * 60 / seconds
+        whole = (annealing * start + descent * default.steps) * 60 / seconds
         reference = reference or whole
         text += (
             f"| {seconds:g} s | {annealing:.2f} | {descent:.2f} | {quick:.0f} s | {whole:.0f} s | "
